@@ -1,0 +1,135 @@
+/* The operations as functions of the module and as methods of Var, under pyad's names and NumPy's: all from
+ * the rows of ops.def. What is neither number nor Var (an array, a list) is for the Python layer. */
+#include "handle.h"
+
+#include <string.h>
+
+/* ---- calling by number ------------------------------------------------------------------------ */
+
+typedef PyObject *(*unary_function)(PyObject *x);
+typedef PyObject *(*binary_function)(PyObject *x, PyObject *y);
+
+static const unary_function unary_by_op[PYAD_OP_COUNT] = {
+#define UNARY(ENUM, NAME, ...) [PYAD_OP_##ENUM] = unary_##NAME,
+#define BINARY(ENUM, ...)
+#define NARY(ENUM, ...)
+#include "ops.def"
+#undef UNARY
+#undef BINARY
+};
+static const binary_function binary_by_op[PYAD_OP_COUNT] = {
+#define UNARY(ENUM, ...)
+#define BINARY(ENUM, NAME, ...) [PYAD_OP_##ENUM] = binary_##NAME,
+#include "ops.def"
+#undef UNARY
+#undef BINARY
+#undef NARY
+};
+
+/* A result, or for NotImplemented what the Python layer makes of the operands. */
+static PyObject *or_elsewhere(PyObject *result, int op, PyObject *x, PyObject *y)
+{
+    static PyObject *apply;
+    if (result != Py_NotImplemented)
+        return result;
+    Py_DECREF(result);
+    if (!python_function(&apply, "pyad._elementwise", "apply"))
+        return NULL;
+    return PyObject_CallFunction(apply, y ? "iOO" : "iO", op, x, y);
+}
+
+PyObject *function_call(int op, PyObject *x, PyObject *y)
+{
+    PyObject *result = unary_by_op[op] ? unary_by_op[op](x) : binary_by_op[op](x, y);
+    return or_elsewhere(result, op, x, unary_by_op[op] ? NULL : y);
+}
+
+/* ---- one wrapper per row ------------------------------------------------------------------------- */
+
+#define UNARY(ENUM, NAME, ...)                                                           \
+    static PyObject *function_##NAME(PyObject *module, PyObject *x)                      \
+    {                                                                                    \
+        (void)module;                                                                    \
+        return or_elsewhere(unary_##NAME(x), PYAD_OP_##ENUM, x, NULL);                   \
+    }                                                                                    \
+    static PyObject *method_##NAME(PyObject *x, PyObject *unused)                        \
+    {                                                                                    \
+        (void)unused;                                                                    \
+        return unary_##NAME(x);                                                          \
+    }
+#define BINARY(ENUM, NAME, ...)                                                          \
+    static PyObject *function_##NAME(PyObject *module, PyObject *const *args,            \
+                                     Py_ssize_t count)                                   \
+    {                                                                                    \
+        (void)module;                                                                    \
+        if (count != 2)                                                                  \
+            return raise_error(PYAD_ERROR_ARGUMENTS, "pyad." #NAME " takes two arguments"); \
+        return or_elsewhere(binary_##NAME(args[0], args[1]), PYAD_OP_##ENUM, args[0],    \
+                            args[1]);                                                    \
+    }                                                                                    \
+    static PyObject *method_##NAME(PyObject *x, PyObject *y)                             \
+    {                                                                                    \
+        return or_elsewhere(binary_##NAME(x, y), PYAD_OP_##ENUM, x, y);                  \
+    }
+#define NARY(ENUM, NAME, TEXT)
+#include "ops.def"
+#undef UNARY
+#undef BINARY
+#undef NARY
+
+static PyMethodDef functions[] = {
+#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, DAA, DOMAIN, TEXT) \
+    {#NAME, function_##NAME, METH_O, #NAME "(a, /)\n--\n\n" TEXT},
+#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, DAA, DAB, DBB, DOMAIN_A, DOMAIN_B, TEXT)  \
+    {#NAME, (PyCFunction)(void (*)(void))function_##NAME, METH_FASTCALL,                   \
+     #NAME "(a, b, /)\n--\n\n" TEXT},
+#define NARY(ENUM, NAME, TEXT)
+#include "ops.def"
+#undef UNARY
+#undef BINARY
+    {NULL, NULL, 0, NULL},
+};
+
+/* Methods: every row, then every row whose NumPy name is another one. */
+static const struct {
+    PyMethodDef method;
+    const char *numpy;
+} rows[] = {
+#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, DAA, DOMAIN, TEXT) \
+    {{#NAME, method_##NAME, METH_NOARGS, TEXT}, NUMPY},
+#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, DAA, DAB, DBB, DOMAIN_A, DOMAIN_B, TEXT) \
+    {{#NAME, method_##NAME, METH_O, TEXT}, NUMPY},
+#include "ops.def"
+#undef UNARY
+#undef BINARY
+#undef NARY
+    {{"fabs", method_abs, METH_NOARGS, "absolute value"}, ""},
+    {{"deg2rad", method_radians, METH_NOARGS, "degrees to radians"}, ""},
+    {{"rad2deg", method_degrees, METH_NOARGS, "radians to degrees"}, ""},
+};
+
+PyMethodDef *var_own_methods(void);
+
+PyMethodDef *var_methods(void)
+{
+    static PyMethodDef all[2 * sizeof rows / sizeof *rows + 32];
+    size_t count = 0;
+    for (PyMethodDef *own = var_own_methods(); own->ml_name; own++)
+        all[count++] = *own;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        all[count++] = rows[i].method;
+        if (*rows[i].numpy && strcmp(rows[i].numpy, rows[i].method.ml_name)) {
+            all[count] = rows[i].method;
+            all[count++].ml_name = rows[i].numpy;
+        }
+    }
+    return all;
+}
+
+int functions_add_to(PyObject *module)
+{
+    return PyModule_AddFunctions(module, functions) < 0 ||
+                   PyModule_AddFunctions(module, many_functions) < 0
+               ? -1
+               : 0;
+}

@@ -1,0 +1,236 @@
+/* Operands, the slow way: numbers of every kind, constants, leaves, no_grad, detect_anomaly and every
+ * error. An operation that fails here leaves the tape as it was. */
+#include <math.h>
+
+#include "handle.h"
+
+/* ---- numbers ------------------------------------------------------------------------------------ */
+
+/* True for numbers.Real, which NumPy's scalars and fractions are. */
+static int is_real_number(PyObject *x)
+{
+    static PyObject *real;
+    return python_function(&real, "numbers", "Real") ? PyObject_IsInstance(x, real) : -1;
+}
+
+int number_as_double(PyObject *x, const char *what, double *value)
+{
+    if (PyFloat_Check(x)) {
+        *value = PyFloat_AS_DOUBLE(x);
+        return 1;
+    }
+    if (!PyLong_Check(x)) {
+        int real = is_var(x) ? 0 : is_real_number(x);
+        if (real <= 0)
+            return real;
+    }
+    *value = PyLong_Check(x) ? PyLong_AsDouble(x) : PyFloat_AsDouble(x);
+    if (*value == -1 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
+            PyErr_Clear();
+            raise_error(PYAD_ERROR_TOO_LARGE, what);
+        }
+        return -1;
+    }
+    return 1;
+}
+
+/* A 0-d array and anything else that NumPy takes for one number: new reference to a float, or NULL. */
+static PyObject *single_number(PyObject *x)
+{
+    PyObject *shape = PyObject_GetAttrString(x, "shape");
+    int single = shape && PyTuple_Check(shape) && PyTuple_GET_SIZE(shape) == 0;
+    Py_XDECREF(shape);
+    PyObject *item = single ? PyObject_CallMethod(x, "item", NULL) : NULL;
+    if (!item)
+        PyErr_Clear();
+    return item;
+}
+
+int need_number(PyObject *x, const char *what, double *value)
+{
+    int known = number_as_double(x, what, value);
+    if (known == 0 && !is_var(x)) {
+        PyObject *item = single_number(x);
+        known = item ? number_as_double(item, what, value) : 0;
+        Py_XDECREF(item);
+    }
+    if (known == 0 && is_var(x) && ((VarObject *)x)->generation != CONSTANT_GENERATION)
+        raise_error(PYAD_ERROR_WOULD_LOSE_DERIVATIVE);
+    else if (known == 0 && is_var(x))
+        *value = ((VarObject *)x)->value, known = 1;
+    else if (known == 0)
+        raise_not_a_number(what, x);
+    return known > 0 ? 0 : -1;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------- */
+
+static int stale(const VarObject *x)
+{
+    PyObject *value = PyFloat_FromDouble(x->value);
+    PyObject *text = value ? PyObject_Repr(value) : NULL;
+    if (text)
+        raise_error(PYAD_ERROR_STALE, PyUnicode_AsUTF8(text));
+    Py_XDECREF(value);
+    Py_XDECREF(text);
+    return -1;
+}
+
+/* An intermediate result decides the tape. */
+static int take_intermediate(operands *o, const VarObject *x)
+{
+    if (x->generation != x->tape->generation)
+        return stale(x);
+    if (o->tape && o->tape != x->tape) {
+        raise_error(PYAD_ERROR_MIXED_TAPES, o->name);
+        return -1;
+    }
+    o->tape = x->tape;
+    return 0;
+}
+
+static int take_back_from_busy(const operands *o)
+{
+    if (o->tape && o->tape->busy)
+        raise_error(PYAD_ERROR_TAPE_BUSY);
+    return o->tape && o->tape->busy ? -1 : 0;
+}
+
+int operands_read(operands *o, size_t *unknown)
+{
+    thread_state *thread = thread_here();
+    if (!thread)
+        return -1;
+    size_t leaves = 0;
+    o->tape = NULL;
+    o->any_var = 0;
+    for (size_t i = 0; i < o->count; i++) {
+        VarObject *x = (VarObject *)o->x[i];
+        o->values[i].node = PYAD_CONSTANT;
+        if (!is_var(o->x[i])) {
+            int known = number_as_double(o->x[i], o->name, &o->values[i].value);
+            *unknown = i;
+            if (known <= 0)
+                return known;
+            continue;
+        }
+        o->any_var = 1;
+        o->values[i].value = x->value;
+        if (thread->no_grad)
+            continue;
+        if (is_intermediate(x) && take_intermediate(o, x) < 0)
+            return -1;
+        leaves += x->generation == LEAF_GENERATION;
+    }
+    if (leaves && !o->tape)
+        o->tape = thread->tape;
+    if (!o->tape)
+        return 1;
+    if (take_back_from_busy(o) < 0 || tape_make_room(o->tape, leaves, 2 * o->count) < 0)
+        return -1;
+    o->length = o->tape->core->length;
+    o->arguments = o->tape->core->arguments;
+    o->leaf_count = o->tape->leaf_count;
+    for (size_t i = 0; i < o->count; i++) {
+        VarObject *x = (VarObject *)o->x[i];
+        if (!is_var(o->x[i]) || x->generation == CONSTANT_GENERATION)
+            continue;
+        int registered = is_intermediate(x) || x->tape == o->tape;
+        o->values[i].node = registered ? x->node : tape_register(o->tape, x);
+    }
+    return 1;
+}
+
+/* ---- detect_anomaly --------------------------------------------------------------------------------- */
+
+/* "file:line" of the innermost frame outside this package: new reference. */
+static PyObject *user_line(void)
+{
+    static PyObject *find;
+    return python_function(&find, "pyad.modes", "user_line") ? PyObject_CallNoArgs(find) : NULL;
+}
+
+static PyObject *float_text(double value)
+{
+    PyObject *number = PyFloat_FromDouble(value);
+    PyObject *text = number ? PyObject_Repr(number) : NULL;
+    Py_XDECREF(number);
+    return text;
+}
+
+/* Under detect_anomaly: raise on a value that is not finite, remember where the node came from. */
+static int watch(TapeObject *tape, pyad_operand result, const char *operation)
+{
+    PyObject *line = user_line();
+    int status = line ? 0 : -1;
+    if (line && !isfinite(result.value)) {
+        PyObject *text = float_text(result.value);
+        if (text)
+            raise_error(PYAD_ERROR_BAD_VALUE, operation, PyUnicode_AsUTF8(text),
+                        PyUnicode_AsUTF8(line));
+        Py_XDECREF(text);
+        status = -1;
+    } else if (line && tape) {
+        PyObject *node = PyLong_FromUnsignedLong(result.node);
+        if (!tape->origins)
+            tape->origins = PyDict_New();
+        if (!node || !tape->origins || PyDict_SetItem(tape->origins, node, line) < 0)
+            status = -1;
+        Py_XDECREF(node);
+    }
+    Py_XDECREF(line);
+    return status;
+}
+
+/* ---- finishing ---------------------------------------------------------------------------------------- */
+
+PyObject *operands_finish(operands *o, int status, pyad_operand result, const char *operation)
+{
+    if (status)
+        raise_error(status);
+    else if (thread_here()->anomaly && watch(o->tape, result, operation) < 0)
+        status = -1;
+    PyObject *handle = NULL;
+    if (!status && result.node != PYAD_CONSTANT) {
+        VarObject *x = var_allocate();
+        handle = x ? var_finish(x, o->tape, result.value, result.node) : NULL;
+    } else if (!status) {
+        handle = o->any_var ? var_new(result.value, CONSTANT_GENERATION)
+                            : PyFloat_FromDouble(result.value);
+    }
+    if (!handle && o->tape)
+        tape_take_back(o->tape, o->length, o->arguments, o->leaf_count);
+    return handle;
+}
+
+PyObject *apply_slowly(int op, PyObject *x, PyObject *y)
+{
+    PyObject *xs[2] = {x, y};
+    pyad_operand values[2] = {{0, PYAD_CONSTANT}, {0, PYAD_CONSTANT}};
+    pyad_operand result;
+    operands o = {.name = pyad_op_describe(op)->name, .count = y ? 2 : 1, .x = xs, .values = values};
+    size_t unknown;
+    int known = operands_read(&o, &unknown);
+    if (known <= 0)
+        return known ? NULL : Py_NewRef(Py_NotImplemented);
+    int status = PYAD_OK;
+    if (o.tape)
+        status = pyad_tape_apply(o.tape->core, op, values[0], values[1], &result);
+    else
+        result = (pyad_operand){pyad_op_value(op, values[0].value, values[1].value),
+                                PYAD_CONSTANT};
+    return operands_finish(&o, status, result, o.name);
+}
+
+PyObject *record_given(VarObject *x, double value, double partial)
+{
+    PyObject *xs[1] = {(PyObject *)x};
+    pyad_operand argument, result = {value, PYAD_CONSTANT};
+    operands o = {.name = "given", .count = 1, .x = xs, .values = &argument};
+    size_t unknown;
+    if (operands_read(&o, &unknown) < 0)
+        return NULL;
+    int status = o.tape ? pyad_tape_given(o.tape->core, value, 1, &argument, &partial, &result) : 0;
+    return operands_finish(&o, status, result, o.name);
+}

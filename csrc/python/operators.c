@@ -1,0 +1,229 @@
+/* The operations on handles: one function per row of ops.def. Each has a quick way, taken when every operand
+ * is a float, an int or a Var that can be recorded without further ado, and else goes to operand.c. Room on
+ * the tape and the new handle are made first; after that nothing can fail. */
+#include "handle.h"
+
+#include "number.h"
+
+/* ---- the quick way ------------------------------------------------------------------------------ */
+
+typedef struct {
+    TapeObject *tape;
+    VarObject *x, *y; /* NULL for a number */
+    double a, b;
+} quick_pair;
+
+/* The tape on which an operation on `x` can be recorded at once, or NULL. */
+static inline TapeObject *quick_tape(const VarObject *x)
+{
+    if (x->generation == x->tape->live)
+        return x->tape;
+    return x->generation == LEAF_GENERATION ? fast_tape_here() : NULL;
+}
+
+static inline int belongs_to(const VarObject *x, const TapeObject *tape)
+{
+    return x->generation == tape->live || x->generation == LEAF_GENERATION;
+}
+
+static inline int quick_number(PyObject *x, double *value)
+{
+    if (PyFloat_CheckExact(x)) {
+        *value = PyFloat_AS_DOUBLE(x);
+        return 1;
+    }
+    if (!PyLong_CheckExact(x))
+        return 0;
+    *value = PyLong_AsDouble(x);
+    if (*value == -1 && PyErr_Occurred()) {
+        PyErr_Clear(); /* too large: the slow way says so */
+        return 0;
+    }
+    return 1;
+}
+
+static inline int quick_operands(PyObject *x, PyObject *y, quick_pair *p)
+{
+    if (is_var(x)) {
+        p->x = (VarObject *)x;
+        p->a = p->x->value;
+        p->tape = quick_tape(p->x);
+        if (!p->tape)
+            return 0;
+        if (!is_var(y)) {
+            p->y = NULL;
+            return quick_number(y, &p->b) && tape_has_room(p->tape, 1, 2);
+        }
+        p->y = (VarObject *)y;
+        p->b = p->y->value;
+        if (!belongs_to(p->y, p->tape)) {
+            p->tape = quick_tape(p->y);
+            if (!p->tape || !belongs_to(p->x, p->tape))
+                return 0;
+        }
+        return tape_has_room(p->tape, 2, 2);
+    }
+    if (!is_var(y))
+        return 0;
+    p->x = NULL;
+    p->y = (VarObject *)y;
+    p->b = p->y->value;
+    p->tape = quick_tape(p->y);
+    return p->tape && quick_number(x, &p->a) && tape_has_room(p->tape, 1, 2);
+}
+
+/* The node of an operand, PYAD_CONSTANT for a number. A leaf registers itself on first use. */
+static inline uint32_t quick_node(TapeObject *tape, VarObject *x)
+{
+    if (!x)
+        return PYAD_CONSTANT;
+    if (x->generation != LEAF_GENERATION || x->tape == tape)
+        return x->node;
+    return tape_register(tape, x);
+}
+
+/* The partials of a number are not computed: its weight is the number itself. */
+#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, ...)                                    \
+    PyObject *binary_##NAME(PyObject *x, PyObject *y)                                    \
+    {                                                                                    \
+        quick_pair p;                                                                    \
+        VarObject *handle;                                                               \
+        if (!quick_operands(x, y, &p))                                                   \
+            return apply_slowly(PYAD_OP_##ENUM, x, y);                                   \
+        if (!(handle = var_allocate()))                                                  \
+            return NULL;                                                                 \
+        const double a = p.a, b = p.b, A = a, B = b, V = VALUE;                          \
+        (void)A, (void)B;                                                                \
+        uint32_t i = quick_node(p.tape, p.x), j = quick_node(p.tape, p.y);               \
+        uint32_t node = pyad_push_binary(p.tape->core, PYAD_OP_##ENUM, V, i,             \
+                                         p.x ? DA : a, j, p.y ? DB : b);                 \
+        return var_finish(handle, p.tape, V, node);                                      \
+    }
+#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, ...)                                         \
+    PyObject *unary_##NAME(PyObject *x)                                                  \
+    {                                                                                    \
+        VarObject *handle;                                                               \
+        TapeObject *tape = is_var(x) ? quick_tape((VarObject *)x) : NULL;                \
+        if (!tape || !tape_has_room(tape, 1, 1))                                         \
+            return apply_slowly(PYAD_OP_##ENUM, x, NULL);                                \
+        if (!(handle = var_allocate()))                                                  \
+            return NULL;                                                                 \
+        const double a = ((VarObject *)x)->value, A = a, V = VALUE;                      \
+        (void)A;                                                                         \
+        uint32_t i = quick_node(tape, (VarObject *)x);                                   \
+        uint32_t node = pyad_push_unary(tape->core, PYAD_OP_##ENUM, V, i, DA);           \
+        return var_finish(handle, tape, V, node);                                        \
+    }
+#define NARY(ENUM, NAME, TEXT)
+#include "ops.def"
+#undef BINARY
+#undef UNARY
+#undef NARY
+
+/* ---- number slots -------------------------------------------------------------------------------- */
+
+static int has_attribute(PyObject *x, const char *name)
+{
+    PyObject *found = PyObject_GetAttrString((PyObject *)Py_TYPE(x), name);
+    if (!found)
+        PyErr_Clear();
+    Py_XDECREF(found);
+    return found != NULL;
+}
+
+static int is_number(PyObject *x)
+{
+    static PyObject *number;
+    return python_function(&number, "numbers", "Number") ? PyObject_IsInstance(x, number) : -1;
+}
+
+/* NotImplemented goes on to Python only where the other operand may know what to do (an array, a class with
+ * the reflected operator); else Python's own message would name no remedy. */
+static PyObject *operator_result(PyObject *result, PyObject *x, PyObject *y, const char *what,
+                                 const char *reflected)
+{
+    if (result != Py_NotImplemented)
+        return result;
+    PyObject *other = is_var(x) ? y : x;
+    int number = is_number(other);
+    if (number == 0 && other == y && has_attribute(y, reflected))
+        return result;
+    Py_DECREF(result);
+    return number < 0 ? NULL : raise_not_a_number(what, other);
+}
+
+#define OPERATOR(NAME, WHAT, REFLECTED)                                                  \
+    static PyObject *operator_##NAME(PyObject *x, PyObject *y)                           \
+    {                                                                                    \
+        return operator_result(binary_##NAME(x, y), x, y, "operator " WHAT, REFLECTED);  \
+    }
+OPERATOR(add, "+", "__radd__")
+OPERATOR(sub, "-", "__rsub__")
+OPERATOR(mul, "*", "__rmul__")
+OPERATOR(div, "/", "__rtruediv__")
+OPERATOR(floordiv, "//", "__rfloordiv__")
+OPERATOR(mod, "%%", "__rmod__")
+
+/* x ** 2 is recorded as a square: the commonest power, and no pow in it. */
+static PyObject *operator_pow(PyObject *x, PyObject *y, PyObject *modulo)
+{
+    double exponent;
+    if (modulo != Py_None)
+        return raise_error(PYAD_ERROR_POW_MODULO);
+    if (is_var(x) && quick_number(y, &exponent) && exponent == 2)
+        return unary_square(x);
+    return operator_result(binary_pow(x, y), x, y, "operator **", "__rpow__");
+}
+
+static PyObject *operator_divmod(PyObject *x, PyObject *y)
+{
+    PyObject *quotient = operator_floordiv(x, y);
+    if (!quotient || quotient == Py_NotImplemented)
+        return quotient;
+    PyObject *rest = operator_mod(x, y);
+    PyObject *both = rest ? PyTuple_Pack(2, quotient, rest) : NULL;
+    Py_DECREF(quotient);
+    Py_XDECREF(rest);
+    return both;
+}
+
+/* A result is unchangeable and may stand for itself; a leaf's value may be assigned later. */
+static PyObject *operator_positive(PyObject *x)
+{
+    return is_intermediate((VarObject *)x) ? Py_NewRef(x) : unary_positive(x);
+}
+
+static int operator_bool(PyObject *x) { return ((VarObject *)x)->value != 0; }
+
+static PyObject *operator_int(PyObject *x) { return PyLong_FromDouble(((VarObject *)x)->value); }
+
+/* Only where no derivative can be lost: on a constant, and inside no_grad. */
+static PyObject *operator_float(PyObject *x)
+{
+    VarObject *v = (VarObject *)x;
+    if (v->generation != CONSTANT_GENERATION) {
+        thread_state *thread = thread_here();
+        if (!thread)
+            return NULL;
+        if (!thread->no_grad)
+            return raise_error(PYAD_ERROR_WOULD_LOSE_DERIVATIVE);
+    }
+    return PyFloat_FromDouble(v->value);
+}
+
+PyNumberMethods var_as_number = {
+    .nb_add = operator_add,
+    .nb_subtract = operator_sub,
+    .nb_multiply = operator_mul,
+    .nb_true_divide = operator_div,
+    .nb_floor_divide = operator_floordiv,
+    .nb_remainder = operator_mod,
+    .nb_divmod = operator_divmod,
+    .nb_power = operator_pow,
+    .nb_negative = unary_neg,
+    .nb_positive = operator_positive,
+    .nb_absolute = unary_abs,
+    .nb_bool = operator_bool,
+    .nb_int = operator_int,
+    .nb_float = operator_float,
+};

@@ -1,0 +1,267 @@
+/* Tape, the Python type: owns a recording and the register of its leaves. The Python class pyad.Tape adds
+ * inspection to it. */
+#include "handle.h"
+
+/* Below this a sweep takes less time than handing the interpreter lock over and back. */
+static const size_t SWEEP_HOLDS_LOCK = 2000;
+/* A thread's own tape grows no further than this while nobody can reach what is recorded on it. */
+static const size_t ABANDONED_LENGTH = 1 << 20;
+
+static uint64_t last_generation = FIRST_GENERATION;
+
+/* ---- life -------------------------------------------------------------------------------------- */
+
+static PyObject *tape_type_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"max_bytes", NULL};
+    PyObject *limit = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:Tape", names, &limit))
+        return NULL;
+    size_t max_bytes = limit == Py_None ? 0 : PyLong_AsSize_t(limit);
+    if (max_bytes == (size_t)-1 && PyErr_Occurred())
+        return NULL;
+    TapeObject *tape = (TapeObject *)type->tp_alloc(type, 0);
+    if (!tape)
+        return NULL;
+    tape->core = pyad_tape_new(max_bytes);
+    if (!tape->core) {
+        Py_DECREF(tape);
+        return raise_error(PYAD_ERROR_NO_MEMORY);
+    }
+    tape->generation = ++last_generation;
+    return (PyObject *)tape;
+}
+
+TapeObject *tape_new_default(void)
+{
+    static PyObject *class;
+    if (!python_function(&class, "pyad.tape", "Tape"))
+        return NULL;
+    TapeObject *tape = (TapeObject *)PyObject_CallNoArgs(class);
+    if (tape)
+        tape->is_default = 1;
+    return tape;
+}
+
+/* Unregister the leaves from number `from` on. */
+static void unregister(TapeObject *tape, size_t from)
+{
+    while (tape->leaf_count > from) {
+        VarObject *leaf = tape->leaves[--tape->leaf_count].leaf;
+        leaf->registrations--;
+        if (leaf->tape == tape)
+            leaf->tape = &no_tape;
+        Py_DECREF(leaf);
+    }
+}
+
+void tape_end(TapeObject *tape)
+{
+    pyad_tape_clear(tape->core);
+    tape->duplicates = 0;
+    tape->generation = ++last_generation;
+    if (tape->live)
+        tape->live = tape->generation;
+    Py_CLEAR(tape->origins);
+    unregister(tape, 0);
+}
+
+static void tape_dealloc(TapeObject *tape)
+{
+    if (tape->core)
+        tape_end(tape);
+    PyMem_Free(tape->leaves);
+    pyad_tape_free(tape->core);
+    Py_TYPE(tape)->tp_free((PyObject *)tape);
+}
+
+/* ---- recording ----------------------------------------------------------------------------------- */
+
+int tape_make_room(TapeObject *tape, size_t leaves, size_t count)
+{
+    /* With no handle of it alive the thread alone holds the tape: nothing recorded can be reached. */
+    if (tape->is_default && Py_REFCNT(tape) == 1 && tape->core->length >= ABANDONED_LENGTH)
+        tape_end(tape);
+    if (tape->leaf_count + leaves > tape->leaf_capacity) {
+        size_t capacity = 2 * tape->leaf_capacity + leaves + 64;
+        leaf_entry *grown = capacity > SIZE_MAX / 4 / sizeof *grown
+                                ? NULL
+                                : PyMem_Realloc(tape->leaves, capacity * sizeof *grown);
+        if (!grown) {
+            raise_error(PYAD_ERROR_NO_MEMORY);
+            return -1;
+        }
+        tape->leaves = grown;
+        tape->leaf_capacity = capacity;
+    }
+    int status = pyad_tape_reserve(tape->core, leaves + 1, count);
+    if (status)
+        raise_error(status);
+    return status ? -1 : 0;
+}
+
+uint32_t tape_register(TapeObject *tape, VarObject *leaf)
+{
+    if (leaf->registrations++)
+        tape->duplicates = 1;
+    leaf->node = pyad_push_node(tape->core, PYAD_OP_LEAF, leaf->value, 0);
+    leaf->tape = tape;
+    tape->leaves[tape->leaf_count++] =
+        (leaf_entry){(VarObject *)Py_NewRef((PyObject *)leaf), leaf->node};
+    return leaf->node;
+}
+
+void tape_take_back(TapeObject *tape, size_t length, size_t arguments, size_t leaf_count)
+{
+    unregister(tape, leaf_count);
+    tape->core->length = length;
+    tape->core->arguments = arguments;
+}
+
+/* ---- sweeping -------------------------------------------------------------------------------------- */
+
+int tape_sweep(TapeObject *tape, uint32_t node, double seed)
+{
+    if (tape->busy) {
+        raise_error(PYAD_ERROR_TAPE_BUSY);
+        return -1;
+    }
+    int status;
+    if (node < SWEEP_HOLDS_LOCK) {
+        status = pyad_tape_backward(tape->core, node, seed);
+    } else {
+        uint64_t live = tape->live;
+        tape->live = 0;
+        tape->busy = 1;
+        Py_BEGIN_ALLOW_THREADS
+        status = pyad_tape_backward(tape->core, node, seed);
+        Py_END_ALLOW_THREADS
+        tape->busy = 0;
+        tape->live = live;
+    }
+    if (status)
+        raise_error(status);
+    else
+        tape->adjoint_generation = tape->generation;
+    return status ? -1 : 0;
+}
+
+/* ---- methods ----------------------------------------------------------------------------------------- */
+
+static PyObject *tape_enter(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    thread_state *thread = thread_here();
+    if (!thread || PyList_Append(thread->entered, (PyObject *)thread->tape) < 0)
+        return NULL;
+    thread->tape->live = 0;
+    Py_SETREF(thread->tape, (TapeObject *)Py_NewRef(self));
+    thread_refresh(thread);
+    return Py_NewRef(self);
+}
+
+static PyObject *tape_exit(PyObject *self, PyObject *args)
+{
+    (void)args;
+    thread_state *thread = thread_here();
+    if (!thread)
+        return NULL;
+    Py_ssize_t depth = PyList_GET_SIZE(thread->entered);
+    if (!depth || (PyObject *)thread->tape != self)
+        return raise_error(PYAD_ERROR_TAPE_IN_USE);
+    PyObject *outer = Py_NewRef(PyList_GET_ITEM(thread->entered, depth - 1));
+    if (PyList_SetSlice(thread->entered, depth - 1, depth, NULL) < 0) {
+        Py_DECREF(outer);
+        return NULL;
+    }
+    thread->tape->live = 0;
+    Py_SETREF(thread->tape, (TapeObject *)outer);
+    thread_refresh(thread);
+    Py_RETURN_NONE;
+}
+
+static PyObject *tape_clear(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    TapeObject *tape = (TapeObject *)self;
+    if (tape->busy)
+        return raise_error(PYAD_ERROR_TAPE_BUSY);
+    tape_end(tape);
+    Py_RETURN_NONE;
+}
+
+static PyObject *tape_leaf_names(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    TapeObject *tape = (TapeObject *)self;
+    PyObject *names = PyDict_New();
+    for (size_t i = 0; names && i < tape->leaf_count; i++) {
+        if (!tape->leaves[i].leaf->name)
+            continue;
+        PyObject *node = PyLong_FromUnsignedLong(tape->leaves[i].node);
+        if (!node || PyDict_SetItem(names, node, tape->leaves[i].leaf->name) < 0)
+            Py_CLEAR(names);
+        Py_XDECREF(node);
+    }
+    return names;
+}
+
+static Py_ssize_t tape_length(PyObject *self)
+{
+    return (Py_ssize_t)((TapeObject *)self)->core->length;
+}
+
+static PyObject *get_address(TapeObject *tape, void *closure)
+{
+    (void)closure;
+    return tape->busy ? raise_error(PYAD_ERROR_TAPE_BUSY) : PyLong_FromVoidPtr(tape->core);
+}
+
+static PyObject *get_has_adjoints(TapeObject *tape, void *closure)
+{
+    (void)closure;
+    return PyBool_FromLong(tape->adjoint_generation == tape->generation);
+}
+
+static PyObject *get_nbytes(TapeObject *tape, void *closure)
+{
+    (void)closure;
+    return PyLong_FromSize_t(pyad_tape_nbytes(tape->core));
+}
+
+static PyObject *get_generation(TapeObject *tape, void *closure)
+{
+    (void)closure;
+    return PyLong_FromUnsignedLongLong(tape->generation);
+}
+
+static PyMethodDef tape_methods[] = {
+    {"__enter__", tape_enter, METH_NOARGS, NULL},
+    {"__exit__", tape_exit, METH_VARARGS, NULL},
+    {"clear", tape_clear, METH_NOARGS,
+     "clear()\n--\n\nForget the recording. Variables computed in it keep their values only."},
+    {"_leaf_names", tape_leaf_names, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef tape_getset[] = {
+    {"nbytes", (getter)get_nbytes, NULL,
+     "Bytes of the recording: 37 for a binary operation, 25 for a unary one, 13 for a leaf.", NULL},
+    {"_address", (getter)get_address, NULL, NULL, NULL},
+    {"_generation", (getter)get_generation, NULL, NULL, NULL},
+    {"_has_adjoints", (getter)get_has_adjoints, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PySequenceMethods tape_as_sequence = {.sq_length = tape_length};
+
+PyTypeObject Tape_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "pyad._handle.Tape",
+    .tp_basicsize = sizeof(TapeObject),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .tp_new = tape_type_new,
+    .tp_dealloc = (destructor)tape_dealloc,
+    .tp_methods = tape_methods,
+    .tp_getset = tape_getset,
+    .tp_as_sequence = &tape_as_sequence,
+};

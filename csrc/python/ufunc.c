@@ -1,0 +1,56 @@
+/* __array_ufunc__: NumPy's functions on variables. A ufunc of the operation table called on scalars is
+ * recorded here; arrays, out=, reduce and the rest are for the Python layer. */
+#include <string.h>
+
+#include "handle.h"
+
+/* {ufunc: operation}, made when first needed: borrowed, or NULL with an exception. */
+static PyObject *operations_by_ufunc(void)
+{
+    static PyObject *table;
+    if (table)
+        return table;
+    PyObject *numpy = PyImport_ImportModule("numpy");
+    PyObject *made = numpy ? PyDict_New() : NULL;
+    for (int op = 0; made && op < PYAD_OP_COUNT; op++) {
+        const char *name = pyad_op_describe(op)->numpy;
+        if (!*name)
+            continue;
+        PyObject *ufunc = PyObject_GetAttrString(numpy, name);
+        PyObject *number = ufunc ? PyLong_FromLong(op) : NULL;
+        if (!number || PyDict_SetItem(made, ufunc, number) < 0)
+            Py_CLEAR(made);
+        Py_XDECREF(ufunc);
+        Py_XDECREF(number);
+    }
+    Py_XDECREF(numpy);
+    return table = made;
+}
+
+static int is_scalar(PyObject *x)
+{
+    return is_var(x) || PyFloat_Check(x) || PyLong_Check(x);
+}
+
+PyObject *var_array_ufunc(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static PyObject *elsewhere;
+    Py_ssize_t count = PyTuple_GET_SIZE(args) - 2;
+    (void)self;
+    if (count < 1)
+        return raise_error(PYAD_ERROR_ARGUMENTS,
+                           "__array_ufunc__ takes a ufunc, a method and its inputs");
+    PyObject *method = PyTuple_GET_ITEM(args, 1), *x = PyTuple_GET_ITEM(args, 2);
+    PyObject *y = count > 1 ? PyTuple_GET_ITEM(args, 3) : NULL;
+    PyObject *table = operations_by_ufunc();
+    PyObject *op = table ? PyDict_GetItemWithError(table, PyTuple_GET_ITEM(args, 0)) : NULL;
+    if (PyErr_Occurred())
+        return NULL;
+    if (op && count <= 2 && is_scalar(x) && (!y || is_scalar(y)) &&
+        (!kwargs || !PyDict_GET_SIZE(kwargs)) && PyUnicode_Check(method) &&
+        PyUnicode_CompareWithASCIIString(method, "__call__") == 0)
+        return function_call((int)PyLong_AsLong(op), x, y);
+    if (!python_function(&elsewhere, "pyad._elementwise", "array_ufunc"))
+        return NULL;
+    return PyObject_Call(elsewhere, args, kwargs);
+}

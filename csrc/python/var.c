@@ -1,0 +1,415 @@
+/* Var, the type: making, reading, comparing, copying. Its arithmetic is in operators.c. */
+#include <math.h>
+
+#include "handle.h"
+
+static const size_t FREE_VARS_KEPT = 8192;
+VarObject *free_vars;
+size_t free_var_count;
+
+/* ---- making and freeing ------------------------------------------------------------------------ */
+
+PyObject *var_new(double value, uint64_t generation)
+{
+    VarObject *x = var_allocate();
+    if (!x)
+        return NULL;
+    x->value = value;
+    x->generation = generation;
+    x->tape = &no_tape;
+    x->node = PYAD_CONSTANT;
+    return (PyObject *)x;
+}
+
+static void var_dealloc(VarObject *x)
+{
+    if (is_intermediate(x))
+        Py_DECREF(x->tape);
+    Py_XDECREF(x->name);
+    if (free_var_count < FREE_VARS_KEPT) {
+        x->tape = (TapeObject *)free_vars;
+        free_vars = x;
+        free_var_count++;
+    } else {
+        PyObject_Free(x);
+    }
+}
+
+static PyObject *var_type_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"value", "requires_grad", "name", NULL};
+    PyObject *number, *name = Py_None;
+    int requires_grad = 1;
+    double value;
+    (void)type;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|pO:var", names, &number, &requires_grad, &name))
+        return NULL;
+    if (name != Py_None && !PyUnicode_Check(name))
+        return raise_error(PYAD_ERROR_ARGUMENTS, "the name of a variable is a string");
+    if (need_number(number, "pyad.var", &value) < 0)
+        return NULL;
+    VarObject *x =
+        (VarObject *)var_new(value, requires_grad ? LEAF_GENERATION : CONSTANT_GENERATION);
+    if (x && name != Py_None)
+        x->name = Py_NewRef(name);
+    return (PyObject *)x;
+}
+
+/* ---- what it is ----------------------------------------------------------------------------------- */
+
+static int belongs_to_ended(const VarObject *x)
+{
+    return is_intermediate(x) && x->generation != x->tape->generation;
+}
+
+PyObject *var_operation(VarObject *x)
+{
+    if (!is_intermediate(x))
+        return PyUnicode_FromString(x->generation == LEAF_GENERATION ? "leaf" : "constant");
+    if (belongs_to_ended(x) || x->tape->busy)
+        return PyUnicode_FromString("an ended recording");
+    return PyUnicode_FromString(pyad_op_describe(x->tape->core->ops[x->node])->name);
+}
+
+static PyObject *var_repr(PyObject *self)
+{
+    VarObject *x = (VarObject *)self;
+    PyObject *value = PyFloat_FromDouble(x->value);
+    PyObject *operation = var_operation(x);
+    PyObject *text = NULL;
+    if (value && operation && x->name)
+        text = PyUnicode_FromFormat("Var(%R, name=%R%s)", value, x->name,
+                                    x->generation == LEAF_GENERATION ? ""
+                                                                     : ", requires_grad=False");
+    else if (value && operation && x->generation == LEAF_GENERATION)
+        text = PyUnicode_FromFormat("Var(%R)", value);
+    else if (value && operation && x->generation == CONSTANT_GENERATION)
+        text = PyUnicode_FromFormat("Var(%R, requires_grad=False)", value);
+    else if (value && operation)
+        text = PyUnicode_FromFormat("Var(%R, of=%R)", value, operation);
+    Py_XDECREF(value);
+    Py_XDECREF(operation);
+    return text;
+}
+
+/* f"{x:.3f}" formats the value; without a format it is the repr. */
+static PyObject *var_format(PyObject *self, PyObject *format)
+{
+    if (PyUnicode_Check(format) && PyUnicode_GET_LENGTH(format) == 0)
+        return var_repr(self);
+    PyObject *value = PyFloat_FromDouble(((VarObject *)self)->value);
+    PyObject *text = value ? PyObject_Format(value, format) : NULL;
+    Py_XDECREF(value);
+    return text;
+}
+
+static PyObject *var_compare(PyObject *x, PyObject *y, int comparison)
+{
+    double a, b;
+    if (is_var(x) && is_var(y)) {
+        a = ((VarObject *)x)->value;
+        b = ((VarObject *)y)->value;
+        Py_RETURN_RICHCOMPARE(a, b, comparison);
+    }
+    a = ((VarObject *)x)->value; /* Python swaps the operands so that the Var is first */
+    if (PyFloat_CheckExact(y)) {
+        b = PyFloat_AS_DOUBLE(y);
+        Py_RETURN_RICHCOMPARE(a, b, comparison);
+    }
+    PyObject *value = PyFloat_FromDouble(a);
+    PyObject *result =
+        value ? Py_TYPE(value)->tp_richcompare(value, y, comparison) : NULL;
+    Py_XDECREF(value);
+    return result;
+}
+
+/* By identity: variables of equal value are not the same variable. */
+static Py_hash_t var_hash(PyObject *self) { return PyBaseObject_Type.tp_hash(self); }
+
+/* ---- attributes ------------------------------------------------------------------------------------ */
+
+static int refuse_on_result(VarObject *x, const char *what)
+{
+    PyObject *operation = var_operation(x);
+    if (operation)
+        raise_error(PYAD_ERROR_NOT_ASSIGNABLE, what, PyUnicode_AsUTF8(operation));
+    Py_XDECREF(operation);
+    return -1;
+}
+
+static int refuse_delete(const char *what)
+{
+    raise_error(PYAD_ERROR_ARGUMENTS, what);
+    return -1;
+}
+
+static PyObject *get_value(VarObject *x, void *closure)
+{
+    (void)closure;
+    return PyFloat_FromDouble(x->value);
+}
+
+/* The leaf leaves the recording that saw its old value: its next use registers the new one. */
+static int set_value(VarObject *x, PyObject *number, void *closure)
+{
+    double value;
+    (void)closure;
+    if (!number)
+        return refuse_delete("the value of a variable cannot be deleted");
+    if (is_intermediate(x))
+        return refuse_on_result(x, "value");
+    if (need_number(number, "Var.value", &value) < 0)
+        return -1;
+    x->value = value;
+    x->tape = &no_tape;
+    return 0;
+}
+
+/* A result knows its adjoint from the last sweep over its recording until the next sweep of that tape. */
+static PyObject *get_grad(VarObject *x, void *closure)
+{
+    (void)closure;
+    if (!is_intermediate(x))
+        return x->has_gradient ? PyFloat_FromDouble(x->gradient) : Py_NewRef(Py_None);
+    if (x->tape->busy)
+        return raise_error(PYAD_ERROR_TAPE_BUSY);
+    if (x->tape->adjoint_generation != x->generation || x->node >= x->tape->core->adjoint_count)
+        Py_RETURN_NONE;
+    return PyFloat_FromDouble(pyad_tape_adjoint(x->tape->core, x->node));
+}
+
+static int set_grad(VarObject *x, PyObject *number, void *closure)
+{
+    double value = 0;
+    (void)closure;
+    if (!number)
+        return refuse_delete("the gradient of a variable cannot be deleted: assign None");
+    if (is_intermediate(x))
+        return refuse_on_result(x, "grad");
+    if (number != Py_None && need_number(number, "Var.grad", &value) < 0)
+        return -1;
+    x->gradient = value;
+    x->has_gradient = number != Py_None;
+    return 0;
+}
+
+static PyObject *get_requires_grad(VarObject *x, void *closure)
+{
+    (void)closure;
+    return PyBool_FromLong(x->generation != CONSTANT_GENERATION);
+}
+
+static int set_requires_grad(VarObject *x, PyObject *flag, void *closure)
+{
+    (void)closure;
+    int truth = flag ? PyObject_IsTrue(flag) : refuse_delete("requires_grad cannot be deleted");
+    if (truth < 0)
+        return -1;
+    if (is_intermediate(x))
+        return truth ? 0 : refuse_on_result(x, "requires_grad=False");
+    x->generation = truth ? LEAF_GENERATION : CONSTANT_GENERATION;
+    x->tape = &no_tape;
+    return 0;
+}
+
+static PyObject *get_name(VarObject *x, void *closure)
+{
+    (void)closure;
+    return Py_NewRef(x->name ? x->name : Py_None);
+}
+
+static int set_name(VarObject *x, PyObject *name, void *closure)
+{
+    (void)closure;
+    if (is_intermediate(x))
+        return refuse_on_result(x, "name");
+    if (!name || (name != Py_None && !PyUnicode_Check(name)))
+        return refuse_delete("the name of a variable is a string or None");
+    Py_XSETREF(x->name, name == Py_None ? NULL : Py_NewRef(name));
+    return 0;
+}
+
+/* A leaf that no tape knows has no node, nor has a result whose recording has ended. */
+static PyObject *get_node(VarObject *x, void *closure)
+{
+    (void)closure;
+    if (x->tape == &no_tape || belongs_to_ended(x))
+        Py_RETURN_NONE;
+    return PyLong_FromUnsignedLong(x->node);
+}
+
+static PyObject *get_tape(VarObject *x, void *closure)
+{
+    (void)closure;
+    return Py_NewRef(x->tape == &no_tape ? Py_None : (PyObject *)x->tape);
+}
+
+static PyObject *get_self(VarObject *x, void *closure)
+{
+    (void)closure;
+    return Py_NewRef((PyObject *)x);
+}
+
+static PyObject *get_zero(VarObject *x, void *closure)
+{
+    (void)x, (void)closure;
+    return PyFloat_FromDouble(0.0);
+}
+
+static PyObject *get_is_leaf(VarObject *x, void *closure)
+{
+    (void)closure;
+    return PyBool_FromLong(!is_intermediate(x));
+}
+
+static PyGetSetDef var_getset[] = {
+    {"value", (getter)get_value, (setter)set_value,
+     "The value, a float. On a leaf it may be assigned.", NULL},
+    {"grad", (getter)get_grad, (setter)set_grad,
+     "The derivative of what was swept: on a leaf the sum over all backward() so far, None before\n"
+     "the first; on a result that of the last sweep. On a leaf it may be assigned.",
+     NULL},
+    {"requires_grad", (getter)get_requires_grad, (setter)set_requires_grad,
+     "False for a constant. On a leaf it may be assigned.", NULL},
+    {"name", (getter)get_name, (setter)set_name, "The name given to a leaf, or None.", NULL},
+    {"node", (getter)get_node, NULL,
+     "The number of its node on its tape; None if it has none (any more).", NULL},
+    {"tape", (getter)get_tape, NULL, "The tape it is recorded on, or None.", NULL},
+    {"is_leaf", (getter)get_is_leaf, NULL, "True if it was not computed from variables.", NULL},
+    {"real", (getter)get_self, NULL, "The variable itself.", NULL},
+    {"imag", (getter)get_zero, NULL, "0.0", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+/* ---- methods --------------------------------------------------------------------------------------- */
+
+static PyObject *var_zero_grad(PyObject *self, PyObject *unused)
+{
+    VarObject *x = (VarObject *)self;
+    (void)unused;
+    if (is_intermediate(x)) {
+        refuse_on_result(x, "grad");
+        return NULL;
+    }
+    x->gradient = 0;
+    x->has_gradient = 1;
+    Py_RETURN_NONE;
+}
+
+static PyObject *var_detach(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return var_new(((VarObject *)self)->value, CONSTANT_GENERATION);
+}
+
+/* A copy of a leaf is a node, so that a function that copies its argument keeps the derivative. */
+static PyObject *var_copy(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    VarObject *x = (VarObject *)self;
+    if (x->generation == CONSTANT_GENERATION)
+        return var_new(x->value, CONSTANT_GENERATION);
+    return var_as_number.nb_positive(self);
+}
+
+static PyObject *var_reduce(PyObject *self, PyObject *unused)
+{
+    static PyObject *restore;
+    VarObject *x = (VarObject *)self;
+    (void)unused;
+    if (is_intermediate(x)) {
+        PyObject *operation = var_operation(x);
+        if (operation)
+            raise_error(PYAD_ERROR_NO_PICKLE, PyUnicode_AsUTF8(operation));
+        Py_XDECREF(operation);
+        return NULL;
+    }
+    if (!python_function(&restore, "pyad._handle", "_restore"))
+        return NULL;
+    PyObject *grad = get_grad(x, NULL);
+    return !grad ? NULL
+                 : Py_BuildValue("O(dNON)", restore, x->value, get_requires_grad(x, NULL),
+                                 x->name ? x->name : Py_None, grad);
+}
+
+/* "floor", "ceil" and "trunc" of math give whole numbers, whose derivative is 0: no derivative is lost. */
+#define TO_WHOLE(NAME)                                                                   \
+    static PyObject *var_##NAME(PyObject *self, PyObject *unused)                        \
+    {                                                                                    \
+        (void)unused;                                                                    \
+        return PyLong_FromDouble(NAME(((VarObject *)self)->value));                      \
+    }
+TO_WHOLE(floor)
+TO_WHOLE(ceil)
+TO_WHOLE(trunc)
+
+/* round(x) is an int; round(x, digits) a variable with derivative 0. */
+static PyObject *var_round(PyObject *self, PyObject *args)
+{
+    PyObject *digits = Py_None;
+    if (!PyArg_ParseTuple(args, "|O:round", &digits))
+        return NULL;
+    PyObject *value = PyFloat_FromDouble(((VarObject *)self)->value);
+    PyObject *rounded = value ? PyObject_CallMethod(value, "__round__", "O", digits) : NULL;
+    Py_XDECREF(value);
+    if (!rounded || digits == Py_None)
+        return rounded;
+    double number = PyFloat_AsDouble(rounded);
+    Py_DECREF(rounded);
+    return record_given((VarObject *)self, number, 0);
+}
+
+static PyObject *var_is_integer(PyObject *self, PyObject *unused)
+{
+    double value = ((VarObject *)self)->value;
+    (void)unused;
+    return PyBool_FromLong(isfinite(value) && floor(value) == value);
+}
+
+static PyObject *var_self(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return Py_NewRef(self);
+}
+
+static PyMethodDef own_methods[] = {
+    {"backward", (PyCFunction)(void (*)(void))var_backward, METH_VARARGS | METH_KEYWORDS,
+     "backward(seed=1.0, retain_graph=False, create_graph=False)\n--\n\n"
+     "Reverse sweep from this result: adds its derivatives into the .grad of the leaves, then frees\n"
+     "the recording unless retained.\n\n"
+     "Raises RuntimeError on a constant, on a result whose recording has ended, and if a leaf was\n"
+     "assigned since it was recorded."},
+    {"zero_grad", var_zero_grad, METH_NOARGS, "zero_grad()\n--\n\nSet .grad of a leaf to 0.0."},
+    {"detach", var_detach, METH_NOARGS,
+     "detach()\n--\n\nThe same value as a constant, which float() accepts."},
+    {"is_integer", var_is_integer, METH_NOARGS,
+     "is_integer()\n--\n\nWhether the value is a whole number."},
+    {"conjugate", var_self, METH_NOARGS, "conjugate()\n--\n\nThe variable itself."},
+    {"__copy__", var_copy, METH_NOARGS, NULL},
+    {"__deepcopy__", var_copy, METH_O, NULL},
+    {"__reduce__", var_reduce, METH_NOARGS, NULL},
+    {"__format__", var_format, METH_O, NULL},
+    {"__floor__", var_floor, METH_NOARGS, NULL},
+    {"__ceil__", var_ceil, METH_NOARGS, NULL},
+    {"__trunc__", var_trunc, METH_NOARGS, NULL},
+    {"__round__", var_round, METH_VARARGS, NULL},
+    {"__array_ufunc__", (PyCFunction)(void (*)(void))var_array_ufunc,
+     METH_VARARGS | METH_KEYWORDS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+PyMethodDef *var_own_methods(void);
+PyMethodDef *var_own_methods(void) { return own_methods; }
+
+PyTypeObject Var_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "pyad.Var",
+    .tp_doc = "A differentiable float. Make one with pyad.var(value, requires_grad=True, name=None).",
+    .tp_basicsize = sizeof(VarObject),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = var_type_new,
+    .tp_dealloc = (destructor)var_dealloc,
+    .tp_repr = var_repr,
+    .tp_hash = var_hash,
+    .tp_richcompare = var_compare,
+    .tp_as_number = &var_as_number,
+    .tp_getset = var_getset,
+};

@@ -1,0 +1,37 @@
+/* The tape: a recording as flat arrays.
+ *
+ *   node        0        1        2 ...            length nodes
+ *   ops      [ leaf   ][ leaf   ][ mul    ] ...    operation, one byte
+ *   values   [ 2.0    ][ 5.0    ][ 10.0   ] ...    value of the node
+ *   first    [ 0      ][ 0      ][ 0      ][ 2 ]   where its arguments start; one more than nodes
+ *
+ *   argument    0        1
+ *   indices  [ 0      ][ 1      ] ...              the node that is the argument
+ *   weights  [ 5.0    ][ 2.0    ] ...              the partial derivative in that argument
+ *
+ * Invariant: indices[k] < node for every argument k of a node, or indices[k] == PYAD_CONSTANT, and then
+ * weights[k] is the constant itself (a replay needs it; a sweep sends its share to a slot nobody reads).
+ * A binary operation takes 1 + 8 + 4 + 2 * (4 + 8) = 37 bytes, a unary one 25.
+ * Not here: what an operation means (ops.c), who owns a leaf (python/). */
+#pragma once
+#include "ops.h"
+#include "pyad.h"
+
+struct pyad_tape {
+    size_t length;            /* nodes recorded */
+    size_t arguments;         /* arguments recorded, == first[length] */
+    size_t node_capacity;     /* room in ops, values and (one more) first */
+    size_t argument_capacity; /* room in indices and weights */
+    uint8_t *ops;
+    double *values;
+    uint32_t *first;
+    uint32_t *indices;
+    double *weights;
+    double *adjoints;      /* of the last sweep; adjoints[0] is the slot of the constants */
+    size_t adjoint_count;  /* nodes that the last sweep knew */
+    size_t adjoint_capacity;
+    size_t max_bytes; /* 0: no limit */
+};
+
+/* Room for `nodes` more nodes with `count` arguments in all: the cold half of pyad_tape_reserve. */
+int pyad_tape_grow(pyad_tape *tape, size_t nodes, size_t count);

@@ -1,0 +1,30 @@
+"""pyad: derivatives of ordinary Python functions, from a compiled tape.
+
+>>> import pyad
+>>> x, y = pyad.var(2.0), pyad.var(5.0)
+>>> z = pyad.log(x) + x * y - pyad.sin(y)
+>>> z.backward()
+>>> x.grad
+5.5
+"""
+
+from numbers import Real as _Real
+
+from pyad import functions as _functions
+from pyad import math
+from pyad._handle import Var, current_tape, gradient, var, vars
+from pyad.errors import Error
+from pyad.functions import *  # noqa: F403  (the rows of the operation table)
+from pyad.modes import detect_anomaly, enable_grad, no_grad
+from pyad.tape import Tape
+
+__version__ = "0.1.0"
+
+abs, pow, sum = _functions.abs, _functions.pow, _functions.sum
+_Real.register(Var)
+
+__all__ = [
+    *_functions.__all__,
+    *("Error", "Tape", "Var", "current_tape", "detect_anomaly", "enable_grad", "gradient"),
+    *("math", "no_grad", "var"),
+]

@@ -1,0 +1,59 @@
+"""The exceptions of pyad. Their texts are rows of `csrc/errors.def`; each row derives from `Error`
+and from the builtin that it names."""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArgumentTypeError",
+    "ArgumentValueError",
+    "Error",
+    "OutOfMemoryError",
+    "PositionError",
+    "TapeError",
+]
+
+
+class Error(Exception):
+    """Any error raised by pyad. `code` is the name of its row in `csrc/errors.def`."""
+
+    code = ""
+
+
+class ArgumentTypeError(Error, TypeError):
+    """Something of a wrong type was given, or a derivative would have been lost."""
+
+
+class ArgumentValueError(Error, ValueError):
+    """Something of the right type but with an impossible value was given."""
+
+
+class TapeError(Error, RuntimeError):
+    """The recording does not allow this (now): it has ended, is another one, or is being swept."""
+
+
+class OutOfMemoryError(Error, MemoryError):
+    """There is no memory for the recording; what was recorded is as it was."""
+
+
+class PositionError(Error, IndexError):
+    """There is no such node or element."""
+
+
+_BY_BUILTIN: dict[type[BaseException], type[Error]] = {
+    kind.__mro__[2]: kind
+    for kind in (ArgumentTypeError, ArgumentValueError, TapeError, OutOfMemoryError, PositionError)
+}
+
+
+def class_of(builtin: str) -> type[Error]:
+    """The pyad exception that derives from the builtin of this name."""
+    return next(kind for base, kind in _BY_BUILTIN.items() if base.__name__ == builtin)
+
+
+def build(code: str, message: str) -> Error:
+    """The exception for a row of the error table; the C code raises what this returns."""
+    from pyad._binding import error_builtin
+
+    error = class_of(error_builtin(code))(message)
+    error.code = code
+    return error

@@ -1,0 +1,83 @@
+"""The functions of the operation table, and those that are made of them in a line or two.
+
+Each takes floats (and gives a float), variables (and gives a variable) and arrays of either (and
+gives an array). Results at poles and outside the domain are those of IEEE 754 and NumPy, infinities
+and NaN, not exceptions; `docs/edges.md` lists them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pyad import _handle
+from pyad._binding import OPERATIONS, Operation
+from pyad._handle import (
+    Var,
+    dot,
+    expit,
+    from_partials,
+    lincomb,
+    logsumexp,
+    maximum,
+    minimum,
+    norm,
+)
+
+_ROWS = [row.name for row in OPERATIONS if row.arguments > 0]
+globals().update({name: getattr(_handle, name) for name in _ROWS})
+
+# `from pyad import *` must not replace these builtins; they are there as pyad.abs and so on.
+_BUILTIN = {"abs", "pow", "sum"}
+sum, prod = _handle.sum, _handle.prod
+
+sigmoid = expit
+"""The logistic function, under its other name."""
+
+__all__ = [
+    *(name for name in _ROWS if name not in _BUILTIN),
+    *("clip", "dot", "from_partials", "lincomb", "logsumexp", "norm", "operations", "prod"),
+    *("sigmoid", "where"),
+]
+
+
+def operations() -> tuple[Operation, ...]:
+    """The operation table; the place of a row is its number in `Tape.ops`."""
+    return OPERATIONS
+
+
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """`x` where the condition holds, else `y`; the other one gets derivative 0, never NaN.
+
+    >>> import pyad
+    >>> x = pyad.var(0.0)
+    >>> y = pyad.where(x > 0, pyad.sqrt(x), 0 * x)
+    >>> pyad.gradient(y, x)
+    0.0
+    """
+    if any(isinstance(operand, (np.ndarray, list, tuple)) for operand in (condition, x, y)):
+        return np.where(condition, _as_item(x), _as_item(y))
+    chosen = x if condition else y
+    return chosen if isinstance(chosen, Var) else _handle.positive(chosen)
+
+
+def _as_item(x: Any) -> Any:
+    """A variable as a 0-d object array, which `np.where` leaves alone."""
+    if not isinstance(x, Var):
+        return x
+    item = np.empty((), dtype=object)
+    item[()] = x
+    return item
+
+
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    """`x` held between `low` and `high`; None is no bound. At a bound both share the derivative.
+
+    >>> import pyad
+    >>> pyad.clip(3.0, 0.0, 1.0)
+    1.0
+    """
+    if low is not None:
+        x = maximum(x, low)
+    return x if high is None else minimum(x, high)

@@ -1,0 +1,183 @@
+"""The names of the standard module `math`, differentiable.
+
+`from pyad import math` in place of `import math` makes scalar code differentiable. Results outside
+a domain and beyond the largest float are NaN and infinities where the standard module raises;
+functions that give whole numbers (`floor`, `gcd`, ...) give them, and their derivative is 0.
+"""
+
+from __future__ import annotations
+
+import math as _math
+from collections.abc import Iterable, Sequence
+from math import (
+    ceil,
+    comb,
+    e,
+    factorial,
+    floor,
+    gcd,
+    inf,
+    isqrt,
+    lcm,
+    nan,
+    perm,
+    pi,
+    tau,
+    trunc,
+)
+from typing import Any
+
+from pyad import _handle
+from pyad._binding import error
+from pyad._handle import (
+    Var,
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    cbrt,
+    copysign,
+    cos,
+    cosh,
+    degrees,
+    dot,
+    erf,
+    erfc,
+    exp,
+    exp2,
+    expm1,
+    fmod,
+    from_partials,
+    gamma,
+    lgamma,
+    log1p,
+    log2,
+    log10,
+    pow,
+    radians,
+    remainder,
+    sin,
+    sinh,
+    sqrt,
+    tan,
+    tanh,
+)
+
+__all__ = [
+    *("acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "comb"),
+    *("copysign", "cos", "cosh", "degrees", "dist", "e", "erf", "erfc", "exp", "exp2", "expm1"),
+    *("fabs", "factorial", "floor", "fma", "fmod", "frexp", "fsum", "gamma", "gcd", "hypot"),
+    *("inf", "isclose", "isfinite", "isinf", "isnan", "isqrt", "lcm", "ldexp", "lgamma", "log"),
+    *("log10", "log1p", "log2", "modf", "nan", "nextafter", "perm", "pi", "pow", "prod"),
+    *("radians", "remainder", "sin", "sinh", "sqrt", "sumprod", "tan", "tanh", "tau", "trunc"),
+    "ulp",
+]
+
+fabs = _handle.abs
+
+
+def _value(x: Any) -> Any:
+    return x.value if isinstance(x, Var) else x
+
+
+def log(x: Any, base: Any = None, /) -> Any:
+    """The natural logarithm, or that to another base."""
+    return _handle.log(x) if base is None else _handle.log(x) / _handle.log(base)
+
+
+def fsum(xs: Iterable[Any], /) -> Any:
+    """The sum with compensated rounding, as one node."""
+    return _handle.sum(list(xs))
+
+
+def prod(xs: Iterable[Any], /, *, start: Any = 1) -> Any:
+    """The product, as one node; `start` is one more factor."""
+    return _handle.prod([start, *xs])
+
+
+def sumprod(p: Iterable[Any], q: Iterable[Any], /) -> Any:
+    """p1*q1 + p2*q2 + ... with compensated rounding, as one node."""
+    return dot(list(p), list(q))
+
+
+def fma(x: Any, y: Any, z: Any, /) -> Any:
+    """One multiplication and addition, x*y + z, rounded (nearly) once."""
+    return dot([x, z], [y, 1.0])
+
+
+def hypot(*coordinates: Any) -> Any:
+    """The Euclidean norm of the coordinates; its derivative at the origin is 0."""
+    if len(coordinates) == 2:
+        return _handle.hypot(*coordinates)
+    return _handle.norm(coordinates)
+
+
+def dist(p: Sequence[Any], q: Sequence[Any], /) -> Any:
+    """The Euclidean distance of two points of one dimension."""
+    if len(p) != len(q):
+        raise error("LENGTHS_DIFFER", "math.dist", str(len(p)), str(len(q)))
+    return hypot(*(a - b for a, b in zip(p, q)))
+
+
+def ldexp(x: Any, i: int, /) -> Any:
+    """The number x * 2**i; infinite where that is too large."""
+    if not isinstance(x, Var):
+        return _scaled(x, i)
+    return from_partials(_scaled(x.value, i), [x], [_scaled(1.0, i)])
+
+
+def _scaled(x: float, i: int) -> float:
+    try:
+        return _math.ldexp(x, i)
+    except OverflowError:
+        return _math.copysign(_math.inf, x)
+
+
+def frexp(x: Any, /) -> tuple[Any, int]:
+    """(m, e) with x == m * 2**e and 0.5 <= abs(m) < 1; e is a whole number."""
+    mantissa, exponent = _math.frexp(_value(x))
+    if isinstance(x, Var):
+        return from_partials(mantissa, [x], [_scaled(1.0, -exponent)]), exponent
+    return mantissa, exponent
+
+
+def modf(x: Any, /) -> tuple[Any, Any]:
+    """The fractional part, which has the derivative, and the whole part, which has none."""
+    fraction, whole = _math.modf(_value(x))
+    if isinstance(x, Var):
+        return from_partials(fraction, [x], [1.0]), from_partials(whole, [x], [0.0])
+    return fraction, whole
+
+
+def nextafter(x: Any, y: Any, /) -> Any:
+    """The next float after x towards y; its derivative is that of x."""
+    value = _math.nextafter(_value(x), _value(y))
+    return from_partials(value, [x], [1.0]) if isinstance(x, Var) else value
+
+
+def ulp(x: Any, /) -> float:
+    """The unit in the last place of the value."""
+    return _math.ulp(_value(x))
+
+
+def isnan(x: Any, /) -> bool:
+    """Whether the value is NaN."""
+    return _math.isnan(_value(x))
+
+
+def isinf(x: Any, /) -> bool:
+    """Whether the value is infinite."""
+    return _math.isinf(_value(x))
+
+
+def isfinite(x: Any, /) -> bool:
+    """Whether the value is neither infinite nor NaN."""
+    return _math.isfinite(_value(x))
+
+
+def isclose(a: Any, b: Any, *, rel_tol: float = 1e-09, abs_tol: float = 0.0) -> bool:
+    """Whether the values are close, as `math.isclose` has it."""
+    return _math.isclose(_value(a), _value(b), rel_tol=rel_tol, abs_tol=abs_tol)

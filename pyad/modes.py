@@ -1,0 +1,127 @@
+"""What a thread records: `no_grad`, `enable_grad` and `detect_anomaly`, as blocks and as decorators."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar, cast
+
+from pyad import _handle
+from pyad._binding import error
+
+__all__ = ["detect_anomaly", "enable_grad", "no_grad", "user_line"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Mode:
+    """A mode of the thread, from `with` to the end of the block; blocks nest, also of one object."""
+
+    _recording: bool | None = None
+    _anomaly: bool | None = None
+
+    def __init__(self) -> None:
+        self._before: list[tuple[bool, bool]] = []
+
+    def __enter__(self) -> None:
+        self._before.append(_handle._set_mode(self._recording, self._anomaly))
+
+    def __exit__(self, *exception: object) -> None:
+        recording, anomaly = self._before.pop()
+        _handle._set_mode(
+            None if self._recording is None else recording,
+            None if self._anomaly is None else anomaly,
+        )
+
+    def __call__(self, function: F) -> F:
+        """`function` with this mode around each of its calls."""
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise error(
+                "ARGUMENTS",
+                f"{type(self).__name__}() decorates no async function, whose steps share a thread "
+                "with others: use it as a 'with' block between two awaits",
+            )
+        wrapped = self._generator if inspect.isgeneratorfunction(function) else self._plain
+        return cast(F, wrapped(function))
+
+    def _plain(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return wrapper
+
+    def _generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Each step of the generator runs in the mode; what happens between the steps does not."""
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            with type(self)():
+                steps = function(*args, **kwargs)
+                step, given = steps.send, None
+            while True:
+                try:
+                    with type(self)():
+                        item = step(given)
+                except StopIteration as end:
+                    return end.value
+                try:
+                    given, step = (yield item), steps.send
+                except GeneratorExit:
+                    with type(self)():
+                        steps.close()
+                    raise
+                except BaseException as thrown:
+                    given, step = thrown, steps.throw
+
+        return wrapper
+
+
+class no_grad(_Mode):  # noqa: N801  (the name is the interface's, as PyTorch's)
+    """Inside, nothing is recorded: results are constants.
+
+    >>> import pyad
+    >>> w = pyad.var(2.0)
+    >>> with pyad.no_grad():
+    ...     y = 3 * w
+    >>> y
+    Var(6.0, requires_grad=False)
+    """
+
+    _recording = False
+
+
+class enable_grad(_Mode):  # noqa: N801
+    """Inside, operations are recorded again, within a `no_grad` block."""
+
+    _recording = True
+
+
+class detect_anomaly(_Mode):  # noqa: N801
+    """Inside, the first value or adjoint that is NaN or infinite raises `RuntimeError`.
+
+    The message names the operation and the user's source line. Recording is several times slower.
+
+    >>> import pyad
+    >>> x = pyad.var(0.0)
+    >>> with pyad.detect_anomaly():
+    ...     pyad.log(x)
+    Traceback (most recent call last):
+        ...
+    pyad.errors.TapeError: log gives -inf in the forward evaluation, at <doctest ...>:2
+    """
+
+    _anomaly = True
+
+
+def user_line() -> str:
+    """ "file:line" of the innermost running frame that is not of this package."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.split(".")[0] != "pyad" or module.startswith("pyad.demo"):
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "an unknown line"

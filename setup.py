@@ -1,0 +1,30 @@
+"""Builds the two extension modules; everything else about the package stands in pyproject.toml.
+
+`pyad._core` is the C library behind cffi, `pyad._handle` the handle types, compiled with the same
+library sources: the library has no global state, so that two copies of it do no harm.
+"""
+
+import sys
+from glob import glob
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+sys.path.insert(0, str(Path(__file__).parent / "csrc" / "python"))
+from build_core import FLAGS
+
+headers = glob("csrc/*.h") + glob("csrc/*.def") + glob("csrc/python/*.h")
+
+setup(
+    cffi_modules=["csrc/python/build_core.py:ffi"],
+    ext_modules=[
+        Extension(
+            "pyad._handle",
+            sources=sorted(glob("csrc/*.c") + glob("csrc/python/*.c")),
+            include_dirs=["csrc"],
+            depends=headers,
+            extra_compile_args=FLAGS,
+            libraries=["m"],
+        )
+    ],
+)
