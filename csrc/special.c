@@ -12,7 +12,8 @@
 
 #include <string.h>
 
-/* libm's tgamma, but at 0 and the poles the same on all platforms. */
+/* libm's tgamma, but at 0 and the poles the same on all platforms. glibc 2.36: 5.3 ulp.
+ */
 double pyad_gamma(double x)
 {
     if (x == 0.0)
@@ -22,7 +23,8 @@ double pyad_gamma(double x)
     return tgamma(x);
 }
 
-/* libm's, without a write to the global signgam where that can be avoided. */
+/* libm's, without a write to the global signgam where that can be avoided. glibc 2.36:
+ * 2.2 ulp at x > 0, 5.7 ulp at x < 0 (near -10). */
 double pyad_lgamma(double x)
 {
 #ifdef _WIN32
@@ -139,9 +141,9 @@ static double digamma_above_1(double x)
 }
 
 /* Below 1 by recurrence, below 0 by reflection (DLMF 5.5.2, 5.5.4), where pi cot(pi r)
- * near the poles is 1/r as a pair and a series. x > 0: 1.2 ulp. x < 0: 2.2 ulp of the
- * larger of the two terms, so fewer digits near the zeros, of which there is one between
- * two poles. */
+ * near the poles is 1/r as a pair and a series. x > 0: 1.2 ulp. x < 0: 1.7 ulp where
+ * the two terms have one sign, else an absolute 4 * 2^-53 of the larger: fewer digits
+ * near the zeros, of which there is one between any two poles. */
 double pyad_digamma(double x)
 {
     if (x >= 1.0)
@@ -166,7 +168,7 @@ double pyad_digamma(double x)
 }
 
 /* Trigamma (n = 1), x > 0: below 2 by recurrence, two positive terms at most; above, 1/y
- * - 1/(12 y^3) + ..., y = x - 1/2, as a polynomial in 1/y^2. 1.5 ulp. */
+ * - 1/(12 y^3) + ..., y = x - 1/2, as a polynomial in 1/y^2. 1.8 ulp. */
 static double trigamma(double x)
 {
     double below = 0.0;
@@ -250,8 +252,7 @@ static double factorial_zeta(double n, double x)
     return front * root * root;
 }
 
-/* n! zeta(n + 1, a + b), a + b > 0, with the rounding of a + b put back to first order.
- */
+/* n! zeta(n + 1, a + b), a + b > 0, the rounding of a + b put back to first order. */
 static double factorial_zeta_sum(double n, double a, double b)
 {
     pyad_pair x = pyad_two_sum(a, b);
@@ -281,10 +282,10 @@ static double pi_cot_derivative(int n, double r)
 
 /* x < 0: the sum over the terms on both sides of 0 is zeta(s, r) + (-1)^s (zeta(s, 1 - r)
  * - zeta(s, 1 - x)), r the fraction of x, all of it n! times larger (DLMF 5.15.6 without
- * the derivatives of cot). For odd n nothing cancels. For even n there is a zero between
- * any two poles, and near it the error is measured by the terms: left - right there comes
- * from the derivative of cot (n <= MOST_COT), which is small where they are nearly equal.
- */
+ * the derivatives of cot). For even n there is a zero between any two poles; near it left
+ * - right comes from the derivative of cot (n <= MOST_COT), which keeps the digits that
+ * the terms lose. x > 0: 2.5 ulp to n = 170, 5 above. x < 0: 2 ulp, even n 6 ulp, and
+ * more within some 0.01 of a zero. */
 double pyad_polygamma(double n, double x)
 {
     if (!(n >= 0.0) || n != rint(n) || isinf(n) || x != x)

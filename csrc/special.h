@@ -1,8 +1,8 @@
 /* Special functions and accurate reductions: double in, double out.
  *
- * All are pure: no state, no errno promised, any thread. NaN goes in, NaN comes out (the
- * one exception is noted). "ulp" below and in the sources is the worst error measured
- * against Arb at 300 bits, in units of the last place of the result.
+ * All are pure: no state, no errno promised, any thread. NaN in, NaN out. "ulp" below and
+ * in the sources is the worst error measured against Arb at 300 bits, in units of the
+ * last place of the result.
  *
  *   special.c   gamma family      normal.c    error function and normal distribution
  *   logspace.c  logistic family   accurate.c  sums, dot products, norms

@@ -21,10 +21,11 @@ typedef struct {
     uint64_t generation;
     TapeObject *tape; /* leaf: where last registered, borrowed; &no_tape for none */
     uint32_t node;
-    uint32_t registrations : 31; /* leaf: entries in the `leaves` of tapes */
+    /* Unset on an intermediate: */
+    uint32_t registrations : 31; /* entries in the `leaves` of tapes */
     uint32_t has_gradient : 1;
-    double gradient; /* leaf: accumulated */
-    PyObject *name;  /* leaf: str or NULL */
+    double gradient; /* accumulated */
+    PyObject *name;  /* str or NULL */
 } VarObject;
 
 typedef struct {
@@ -103,9 +104,9 @@ int tape_sweep(TapeObject *tape, uint32_t node, double seed);
 
 static inline int tape_has_room(const TapeObject *tape, size_t leaves, size_t count)
 {
-    return tape->core->length + leaves + 1 <= tape->core->node_capacity &&
+    return tape->core->length + leaves < tape->core->node_capacity &&
            tape->core->arguments + count <= tape->core->argument_capacity &&
-           tape->leaf_count + leaves <= tape->leaf_capacity;
+           (leaves == 0 || tape->leaf_count + leaves <= tape->leaf_capacity);
 }
 
 /* ---- var.c ---------------------------------------------------------------------------------- */
@@ -116,25 +117,22 @@ extern size_t free_var_count;
 static inline int is_var(const PyObject *x) { return Py_IS_TYPE(x, &Var_Type); }
 static inline int is_intermediate(const VarObject *x) { return x->generation >= FIRST_GENERATION; }
 
-/* A Var whose fields from `value` to `node` the caller fills in at once; NULL with an exception. */
+/* A Var whose fields the caller fills in at once (var_finish, var_new); NULL without an exception. The
+ * free list keeps type and memory of a handle, so that only its count has to be set. */
 static inline VarObject *var_allocate(void)
 {
     VarObject *x = free_vars;
     if (x) {
         free_vars = (VarObject *)x->tape;
         free_var_count--;
-    } else {
-        x = PyObject_Malloc(sizeof *x);
-        if (!x)
-            return (VarObject *)PyErr_NoMemory();
+        Py_SET_REFCNT((PyObject *)x, 1);
+        return x;
     }
-    x->registrations = 0;
-    x->has_gradient = 0;
-    x->name = NULL;
-    return (VarObject *)PyObject_Init((PyObject *)x, &Var_Type);
+    x = PyObject_Malloc(sizeof *x);
+    return x ? (VarObject *)PyObject_Init((PyObject *)x, &Var_Type) : NULL;
 }
 
-/* Makes `x` the handle of a node just pushed. */
+/* Makes `x` the handle of a node just pushed. The fields of leaves stay unset. */
 static inline PyObject *var_finish(VarObject *x, TapeObject *tape, double value, uint32_t node)
 {
     x->value = value;

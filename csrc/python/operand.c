@@ -194,7 +194,7 @@ PyObject *operands_finish(operands *o, int status, pyad_operand result, const ch
     PyObject *handle = NULL;
     if (!status && result.node != PYAD_CONSTANT) {
         VarObject *x = var_allocate();
-        handle = x ? var_finish(x, o->tape, result.value, result.node) : NULL;
+        handle = x ? var_finish(x, o->tape, result.value, result.node) : PyErr_NoMemory();
     } else if (!status) {
         handle = o->any_var ? var_new(result.value, CONSTANT_GENERATION)
                             : PyFloat_FromDouble(result.value);

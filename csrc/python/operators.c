@@ -1,11 +1,27 @@
-/* The operations on handles: one function per row of ops.def. Each has a quick way, taken when every operand
- * is a float, an int or a Var that can be recorded without further ado, and else goes to operand.c. Room on
- * the tape and the new handle are made first; after that nothing can fail. */
+/* The operations on handles: one function per row of ops.def, in three tiers. The first takes results of one
+ * live recording and floats, and is all that most operations see; the second adds leaves and ints; the rest
+ * goes to operand.c. Room on the tape and the new handle are made first; after that nothing can fail, and
+ * until then nothing has changed, so a tier that cannot simply leaves the operation to the next one. */
 #include "handle.h"
 
 #include "number.h"
 
-/* ---- the quick way ------------------------------------------------------------------------------ */
+/* ---- first tier ----------------------------------------------------------------------------------
+ * X_IS_VAR and Y_IS_VAR are 0 or 1 where this is expanded: the partial in a number is not computed, its
+ * weight is the number itself. */
+#define RECORD(OP, VALUE, DA, DB, TAPE, X, I, X_IS_VAR, Y, J, Y_IS_VAR)                      \
+    do {                                                                                     \
+        VarObject *handle;                                                                   \
+        if (!tape_has_room(TAPE, 0, 2) || !(handle = var_allocate()))                        \
+            break;                                                                           \
+        const double a = X, b = Y, A = a, B = b, V = VALUE;                                  \
+        (void)A, (void)B;                                                                    \
+        uint32_t node = pyad_push_binary((TAPE)->core, OP, V, I, X_IS_VAR ? DA : a, J,       \
+                                         Y_IS_VAR ? DB : b);                                 \
+        return var_finish(handle, TAPE, V, node);                                            \
+    } while (0)
+
+/* ---- second tier ---------------------------------------------------------------------------------- */
 
 typedef struct {
     TapeObject *tape;
@@ -26,7 +42,7 @@ static inline int belongs_to(const VarObject *x, const TapeObject *tape)
     return x->generation == tape->live || x->generation == LEAF_GENERATION;
 }
 
-static inline int quick_number(PyObject *x, double *value)
+static int quick_number(PyObject *x, double *value)
 {
     if (PyFloat_CheckExact(x)) {
         *value = PyFloat_AS_DOUBLE(x);
@@ -42,34 +58,24 @@ static inline int quick_number(PyObject *x, double *value)
     return 1;
 }
 
-static inline int quick_operands(PyObject *x, PyObject *y, quick_pair *p)
+/* Finds the tape of an operation on Vars, floats and ints; 0 if it is for the slow way. */
+static int quick_operands(PyObject *x, PyObject *y, quick_pair *p)
 {
-    if (is_var(x)) {
-        p->x = (VarObject *)x;
+    p->x = is_var(x) ? (VarObject *)x : NULL;
+    p->y = is_var(y) ? (VarObject *)y : NULL;
+    if (p->x)
         p->a = p->x->value;
-        p->tape = quick_tape(p->x);
-        if (!p->tape)
-            return 0;
-        if (!is_var(y)) {
-            p->y = NULL;
-            return quick_number(y, &p->b) && tape_has_room(p->tape, 1, 2);
-        }
-        p->y = (VarObject *)y;
-        p->b = p->y->value;
-        if (!belongs_to(p->y, p->tape)) {
-            p->tape = quick_tape(p->y);
-            if (!p->tape || !belongs_to(p->x, p->tape))
-                return 0;
-        }
-        return tape_has_room(p->tape, 2, 2);
-    }
-    if (!is_var(y))
+    else if (!quick_number(x, &p->a))
         return 0;
-    p->x = NULL;
-    p->y = (VarObject *)y;
-    p->b = p->y->value;
-    p->tape = quick_tape(p->y);
-    return p->tape && quick_number(x, &p->a) && tape_has_room(p->tape, 1, 2);
+    if (p->y)
+        p->b = p->y->value;
+    else if (!quick_number(y, &p->b))
+        return 0;
+    p->tape = p->x ? quick_tape(p->x) : NULL;
+    if (p->y && (!p->tape || !belongs_to(p->y, p->tape)))
+        p->tape = quick_tape(p->y);
+    return p->tape && (!p->x || belongs_to(p->x, p->tape)) &&
+           (!p->y || belongs_to(p->y, p->tape)) && tape_has_room(p->tape, 2, 2);
 }
 
 /* The node of an operand, PYAD_CONSTANT for a number. A leaf registers itself on first use. */
@@ -82,37 +88,55 @@ static inline uint32_t quick_node(TapeObject *tape, VarObject *x)
     return tape_register(tape, x);
 }
 
-/* The partials of a number are not computed: its weight is the number itself. */
-#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, ...)                                    \
-    PyObject *binary_##NAME(PyObject *x, PyObject *y)                                    \
-    {                                                                                    \
-        quick_pair p;                                                                    \
-        VarObject *handle;                                                               \
-        if (!quick_operands(x, y, &p))                                                   \
-            return apply_slowly(PYAD_OP_##ENUM, x, y);                                   \
-        if (!(handle = var_allocate()))                                                  \
-            return NULL;                                                                 \
-        const double a = p.a, b = p.b, A = a, B = b, V = VALUE;                          \
-        (void)A, (void)B;                                                                \
-        uint32_t i = quick_node(p.tape, p.x), j = quick_node(p.tape, p.y);               \
-        uint32_t node = pyad_push_binary(p.tape->core, PYAD_OP_##ENUM, V, i,             \
-                                         p.x ? DA : a, j, p.y ? DB : b);                 \
-        return var_finish(handle, p.tape, V, node);                                      \
+/* ---- the functions ---------------------------------------------------------------------------------- */
+
+#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, ...)                                        \
+    static PyObject *second_##NAME(PyObject *x, PyObject *y)                                 \
+    {                                                                                        \
+        quick_pair p;                                                                        \
+        VarObject *handle;                                                                   \
+        if (!quick_operands(x, y, &p) || !(handle = var_allocate()))                         \
+            return NULL;                                                                     \
+        const double a = p.a, b = p.b, A = a, B = b, V = VALUE;                              \
+        (void)A, (void)B;                                                                    \
+        uint32_t i = quick_node(p.tape, p.x), j = quick_node(p.tape, p.y);                   \
+        uint32_t node = pyad_push_binary(p.tape->core, PYAD_OP_##ENUM, V, i,                 \
+                                         p.x ? DA : a, j, p.y ? DB : b);                     \
+        return var_finish(handle, p.tape, V, node);                                          \
+    }                                                                                        \
+    static inline PyObject *quick_##NAME(PyObject *x, PyObject *y)                           \
+    {                                                                                        \
+        VarObject *u = (VarObject *)x, *v = (VarObject *)y;                                  \
+        if (is_var(x) && u->generation == u->tape->live) {                                   \
+            if (is_var(y) && v->generation == u->generation)                                 \
+                RECORD(PYAD_OP_##ENUM, VALUE, DA, DB, u->tape, u->value, u->node, 1,         \
+                       v->value, v->node, 1);                                                \
+            else if (PyFloat_CheckExact(y))                                                  \
+                RECORD(PYAD_OP_##ENUM, VALUE, DA, DB, u->tape, u->value, u->node, 1,         \
+                       PyFloat_AS_DOUBLE(y), PYAD_CONSTANT, 0);                              \
+        } else if (PyFloat_CheckExact(x) && is_var(y) && v->generation == v->tape->live) {   \
+            RECORD(PYAD_OP_##ENUM, VALUE, DA, DB, v->tape, PyFloat_AS_DOUBLE(x),             \
+                   PYAD_CONSTANT, 0, v->value, v->node, 1);                                  \
+        }                                                                                    \
+        return second_##NAME(x, y);                                                          \
+    }                                                                                        \
+    PyObject *binary_##NAME(PyObject *x, PyObject *y)                                        \
+    {                                                                                        \
+        PyObject *result = quick_##NAME(x, y);                                               \
+        return result ? result : apply_slowly(PYAD_OP_##ENUM, x, y);                         \
     }
-#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, ...)                                         \
-    PyObject *unary_##NAME(PyObject *x)                                                  \
-    {                                                                                    \
-        VarObject *handle;                                                               \
-        TapeObject *tape = is_var(x) ? quick_tape((VarObject *)x) : NULL;                \
-        if (!tape || !tape_has_room(tape, 1, 1))                                         \
-            return apply_slowly(PYAD_OP_##ENUM, x, NULL);                                \
-        if (!(handle = var_allocate()))                                                  \
-            return NULL;                                                                 \
-        const double a = ((VarObject *)x)->value, A = a, V = VALUE;                      \
-        (void)A;                                                                         \
-        uint32_t i = quick_node(tape, (VarObject *)x);                                   \
-        uint32_t node = pyad_push_unary(tape->core, PYAD_OP_##ENUM, V, i, DA);           \
-        return var_finish(handle, tape, V, node);                                        \
+#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, ...)                                             \
+    PyObject *unary_##NAME(PyObject *x)                                                      \
+    {                                                                                        \
+        VarObject *handle;                                                                   \
+        TapeObject *tape = is_var(x) ? quick_tape((VarObject *)x) : NULL;                    \
+        if (!tape || !tape_has_room(tape, 1, 1) || !(handle = var_allocate()))               \
+            return apply_slowly(PYAD_OP_##ENUM, x, NULL);                                    \
+        const double a = ((VarObject *)x)->value, A = a, V = VALUE;                          \
+        (void)A;                                                                             \
+        uint32_t i = quick_node(tape, (VarObject *)x);                                       \
+        uint32_t node = pyad_push_unary(tape->core, PYAD_OP_##ENUM, V, i, DA);               \
+        return var_finish(handle, tape, V, node);                                            \
     }
 #define NARY(ENUM, NAME, TEXT)
 #include "ops.def"
@@ -137,11 +161,12 @@ static int is_number(PyObject *x)
     return python_function(&number, "numbers", "Number") ? PyObject_IsInstance(x, number) : -1;
 }
 
-/* NotImplemented goes on to Python only where the other operand may know what to do (an array, a class with
- * the reflected operator); else Python's own message would name no remedy. */
-static PyObject *operator_result(PyObject *result, PyObject *x, PyObject *y, const char *what,
+/* The slow way of an operator. NotImplemented goes on to Python only where the other operand may know what
+ * to do (an array, a class with the reflected operator): Python's own message would name no remedy. */
+static PyObject *operator_slowly(int op, PyObject *x, PyObject *y, const char *what,
                                  const char *reflected)
 {
+    PyObject *result = apply_slowly(op, x, y);
     if (result != Py_NotImplemented)
         return result;
     PyObject *other = is_var(x) ? y : x;
@@ -152,27 +177,31 @@ static PyObject *operator_result(PyObject *result, PyObject *x, PyObject *y, con
     return number < 0 ? NULL : raise_not_a_number(what, other);
 }
 
-#define OPERATOR(NAME, WHAT, REFLECTED)                                                  \
-    static PyObject *operator_##NAME(PyObject *x, PyObject *y)                           \
-    {                                                                                    \
-        return operator_result(binary_##NAME(x, y), x, y, "operator " WHAT, REFLECTED);  \
+#define OPERATOR(ENUM, NAME, WHAT, REFLECTED)                                                \
+    static PyObject *operator_##NAME(PyObject *x, PyObject *y)                               \
+    {                                                                                        \
+        PyObject *result = quick_##NAME(x, y);                                               \
+        if (result)                                                                          \
+            return result;                                                                   \
+        return operator_slowly(PYAD_OP_##ENUM, x, y, "operator " WHAT, REFLECTED);           \
     }
-OPERATOR(add, "+", "__radd__")
-OPERATOR(sub, "-", "__rsub__")
-OPERATOR(mul, "*", "__rmul__")
-OPERATOR(div, "/", "__rtruediv__")
-OPERATOR(floordiv, "//", "__rfloordiv__")
-OPERATOR(mod, "%%", "__rmod__")
+OPERATOR(ADD, add, "+", "__radd__")
+OPERATOR(SUB, sub, "-", "__rsub__")
+OPERATOR(MUL, mul, "*", "__rmul__")
+OPERATOR(DIV, div, "/", "__rtruediv__")
+OPERATOR(FLOORDIV, floordiv, "//", "__rfloordiv__")
+OPERATOR(MOD, mod, "%", "__rmod__")
+OPERATOR(POW, pow, "**", "__rpow__")
 
 /* x ** 2 is recorded as a square: the commonest power, and no pow in it. */
-static PyObject *operator_pow(PyObject *x, PyObject *y, PyObject *modulo)
+static PyObject *operator_power(PyObject *x, PyObject *y, PyObject *modulo)
 {
     double exponent;
     if (modulo != Py_None)
         return raise_error(PYAD_ERROR_POW_MODULO);
     if (is_var(x) && quick_number(y, &exponent) && exponent == 2)
         return unary_square(x);
-    return operator_result(binary_pow(x, y), x, y, "operator **", "__rpow__");
+    return operator_pow(x, y);
 }
 
 static PyObject *operator_divmod(PyObject *x, PyObject *y)
@@ -219,7 +248,7 @@ PyNumberMethods var_as_number = {
     .nb_floor_divide = operator_floordiv,
     .nb_remainder = operator_mod,
     .nb_divmod = operator_divmod,
-    .nb_power = operator_pow,
+    .nb_power = operator_power,
     .nb_negative = unary_neg,
     .nb_positive = operator_positive,
     .nb_absolute = unary_abs,

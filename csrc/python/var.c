@@ -13,11 +13,14 @@ PyObject *var_new(double value, uint64_t generation)
 {
     VarObject *x = var_allocate();
     if (!x)
-        return NULL;
+        return PyErr_NoMemory();
     x->value = value;
     x->generation = generation;
     x->tape = &no_tape;
     x->node = PYAD_CONSTANT;
+    x->registrations = 0;
+    x->has_gradient = 0;
+    x->name = NULL;
     return (PyObject *)x;
 }
 
@@ -25,7 +28,8 @@ static void var_dealloc(VarObject *x)
 {
     if (is_intermediate(x))
         Py_DECREF(x->tape);
-    Py_XDECREF(x->name);
+    else
+        Py_XDECREF(x->name);
     if (free_var_count < FREE_VARS_KEPT) {
         x->tape = (TapeObject *)free_vars;
         free_vars = x;
@@ -77,16 +81,13 @@ static PyObject *var_repr(PyObject *self)
     PyObject *value = PyFloat_FromDouble(x->value);
     PyObject *operation = var_operation(x);
     PyObject *text = NULL;
-    if (value && operation && x->name)
-        text = PyUnicode_FromFormat("Var(%R, name=%R%s)", value, x->name,
-                                    x->generation == LEAF_GENERATION ? ""
-                                                                     : ", requires_grad=False");
-    else if (value && operation && x->generation == LEAF_GENERATION)
-        text = PyUnicode_FromFormat("Var(%R)", value);
-    else if (value && operation && x->generation == CONSTANT_GENERATION)
-        text = PyUnicode_FromFormat("Var(%R, requires_grad=False)", value);
-    else if (value && operation)
+    const char *constant = x->generation == CONSTANT_GENERATION ? ", requires_grad=False" : "";
+    if (value && operation && is_intermediate(x))
         text = PyUnicode_FromFormat("Var(%R, of=%R)", value, operation);
+    else if (value && operation && x->name)
+        text = PyUnicode_FromFormat("Var(%R, name=%R%s)", value, x->name, constant);
+    else if (value && operation)
+        text = PyUnicode_FromFormat("Var(%R%s)", value, constant);
     Py_XDECREF(value);
     Py_XDECREF(operation);
     return text;
@@ -215,7 +216,7 @@ static int set_requires_grad(VarObject *x, PyObject *flag, void *closure)
 static PyObject *get_name(VarObject *x, void *closure)
 {
     (void)closure;
-    return Py_NewRef(x->name ? x->name : Py_None);
+    return Py_NewRef(!is_intermediate(x) && x->name ? x->name : Py_None);
 }
 
 static int set_name(VarObject *x, PyObject *name, void *closure)

@@ -1,0 +1,101 @@
+"""Timing on a noisy machine: contenders take turns, and every sample has its own unit beside it.
+
+A machine that is shared slows down and speeds up within a second. So in every round each contender
+is timed right after the unit (the same function on plain floats), and what counts is the ratio of
+neighbours; the median over the rounds is reported. The garbage collector runs as it does for users,
+but nobody pays for what another contender leaves behind.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Effort", "Ratio", "interleaved", "seconds_per_call"]
+
+Call = Callable[[], Any]
+
+SAMPLE = 2e-3  # seconds that one sample should take at least: ten thousand ticks of the clock
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: at most `rounds`, and no contender longer than `budget` seconds."""
+
+    rounds: int = 41
+    budget: float = 3.0
+
+    @classmethod
+    def of(cls, *, tiny: bool) -> Effort:
+        """Two rounds where only the code is to be exercised."""
+        return cls(rounds=2, budget=0.5) if tiny else cls()
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """What a contender costs: a multiple of the unit, and the seconds of one call."""
+
+    median: float
+    """The median over the rounds of its time over the unit's time in the same round."""
+    best: float
+    """Its shortest time over the shortest of the unit's samples beside it."""
+    seconds: float
+    """Its shortest time."""
+    rounds: int
+
+    def __str__(self) -> str:
+        return f"{_short(self.median)} ({_short(self.best)})"
+
+
+def _short(x: float) -> str:
+    """Three digits."""
+    return f"{x:.0f}" if x >= 100 else f"{x:.3g}"
+
+
+def interleaved(unit: Call, contenders: Mapping[str, Call], effort: Effort) -> dict[str, Ratio]:
+    """The cost of each contender as a multiple of `unit`."""
+    unit_calls = _calls_per_sample(unit)
+    calls = {name: _calls_per_sample(call) for name, call in contenders.items()}
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    units: dict[str, list[float]] = {name: [] for name in contenders}
+    spent = dict.fromkeys(contenders, 0.0)
+    gc.collect()
+    gc.freeze()
+    for _ in range(effort.rounds):
+        for name, call in contenders.items():
+            if times[name] and spent[name] >= effort.budget:
+                continue
+            gc.collect()
+            units[name].append(seconds_per_call(unit, unit_calls))
+            times[name].append(seconds_per_call(call, calls[name]))
+            spent[name] += times[name][-1] * calls[name]
+    gc.unfreeze()
+    return {
+        name: Ratio(
+            median=statistics.median(t / u for t, u in zip(taken, units[name], strict=True)),
+            best=min(taken) / min(units[name]),
+            seconds=min(taken),
+            rounds=len(taken),
+        )
+        for name, taken in times.items()
+    }
+
+
+def seconds_per_call(call: Call, calls: int = 1) -> float:
+    """The mean time of some calls in succession."""
+    began = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return (time.perf_counter() - began) / calls
+
+
+def _calls_per_sample(call: Call) -> int:
+    """Enough calls to fill `SAMPLE`; also warms up."""
+    calls = 1
+    while (taken := seconds_per_call(call, calls)) * calls < SAMPLE and calls < 1_000_000:
+        calls = max(2 * calls, min(10 * calls, int(SAMPLE / max(taken, 1e-9)) + 1))
+    return calls
