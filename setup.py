@@ -1,7 +1,8 @@
 """Builds the two extension modules; everything else about the package stands in pyproject.toml.
 
 `pyad._core` is the C library behind cffi, `pyad._handle` the handle types, compiled with the same
-library sources: the library has no global state, so that two copies of it do no harm.
+library sources: the library has no global state, so that two copies of it do no harm. The stub of
+`_handle` is completed from the operation table.
 """
 
 import sys
@@ -11,7 +12,10 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 sys.path.insert(0, str(Path(__file__).parent / "csrc" / "python"))
+import build_stub
 from build_core import FLAGS
+
+build_stub.write()
 
 headers = glob("csrc/*.h") + glob("csrc/*.def") + glob("csrc/python/*.h")
 

@@ -12,8 +12,7 @@
 
 #include <string.h>
 
-/* libm's tgamma, but at 0 and the poles the same on all platforms. glibc 2.36: 5.3 ulp.
- */
+/* libm's, but at 0 and the poles the same on all platforms. glibc 2.36: 5.3 ulp. */
 double pyad_gamma(double x)
 {
     if (x == 0.0)

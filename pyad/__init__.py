@@ -14,17 +14,25 @@ from pyad import functions as _functions
 from pyad import math
 from pyad._handle import Var, current_tape, gradient, var, vars
 from pyad.errors import Error
-from pyad.functions import *  # noqa: F403  (the rows of the operation table)
+from pyad.functions import *  # noqa: F403  (the operation table, and what is made of it)
 from pyad.modes import detect_anomaly, enable_grad, no_grad
 from pyad.tape import Tape
 
 __version__ = "0.1.0"
 
-abs, pow, sum = _functions.abs, _functions.pow, _functions.sum
-_Real.register(Var)
-
 __all__ = [
-    *_functions.__all__,
-    *("Error", "Tape", "Var", "current_tape", "detect_anomaly", "enable_grad", "gradient"),
-    *("math", "no_grad", "var"),
+    "Error",
+    "Tape",
+    "Var",
+    "current_tape",
+    "detect_anomaly",
+    "enable_grad",
+    "gradient",
+    "math",
+    "no_grad",
+    "var",
+    "vars",
 ]
+__all__ += _functions.__all__
+
+_Real.register(Var)

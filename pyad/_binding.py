@@ -27,8 +27,14 @@ def _text(pointer: Any) -> str:
 
 def _read_operation(op: int) -> Operation:
     row = lib.pyad_op_describe(op)
-    texts = (row.name, row.numpy, row.text, row.domain_a, row.domain_b)
-    return Operation(*map(_text, texts), row.arguments)
+    return Operation(
+        _text(row.name),
+        _text(row.numpy),
+        _text(row.text),
+        _text(row.domain_a),
+        _text(row.domain_b),
+        row.arguments,
+    )
 
 
 OPERATIONS = tuple(_read_operation(op) for op in range(lib.pyad_op_count()))

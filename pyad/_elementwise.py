@@ -87,7 +87,9 @@ def _number(x: Any) -> float:
 def _elementwise_form(ufunc: Any) -> Callable[..., Any] | None:
     """What does on objects what `ufunc` does on floats; None if nothing does."""
     if ufunc in _BY_UFUNC:
-        return np.frompyfunc(_scalar_function(_BY_UFUNC[ufunc]), ufunc.nin, 1)
+        form: Callable[..., Any]
+        form = np.frompyfunc(_scalar_function(_BY_UFUNC[ufunc]), ufunc.nin, 1)
+        return form
     if ufunc in _QUESTIONS:
         question = np.frompyfunc(_QUESTIONS[ufunc], 1, 1)
         return lambda x, **options: np.asarray(question(x, **options)).astype(bool)[()]

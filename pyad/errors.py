@@ -1,5 +1,7 @@
-"""The exceptions of pyad. Their texts are rows of `csrc/errors.def`; each row derives from `Error`
-and from the builtin that it names."""
+"""The exceptions of pyad: each derives from `Error` and from a builtin.
+
+Their texts are the rows of `csrc/errors.def`, each of which names its builtin.
+"""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from pyad import _handle
 from pyad._binding import OPERATIONS, Operation
+from pyad._handle import *  # noqa: F403  (the rows of the operation table)
 from pyad._handle import (
     Var,
     dot,
@@ -23,23 +24,27 @@ from pyad._handle import (
     maximum,
     minimum,
     norm,
+    prod,
+    sum,
 )
 
-_ROWS = [row.name for row in OPERATIONS if row.arguments > 0]
-globals().update({name: getattr(_handle, name) for name in _ROWS})
-
-# `from pyad import *` must not replace these builtins; they are there as pyad.abs and so on.
-_BUILTIN = {"abs", "pow", "sum"}
-sum, prod = _handle.sum, _handle.prod
+__all__ = [
+    "clip",
+    "dot",
+    "from_partials",
+    "lincomb",
+    "logsumexp",
+    "norm",
+    "operations",
+    "prod",
+    "sigmoid",
+    "sum",
+    "where",
+]
+__all__ += _handle.__all__
 
 sigmoid = expit
 """The logistic function, under its other name."""
-
-__all__ = [
-    *(name for name in _ROWS if name not in _BUILTIN),
-    *("clip", "dot", "from_partials", "lincomb", "logsumexp", "norm", "operations", "prod"),
-    *("sigmoid", "where"),
-]
 
 
 def operations() -> tuple[Operation, ...]:

@@ -66,15 +66,17 @@ from pyad._handle import (
     tanh,
 )
 
-__all__ = [
-    *("acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "comb"),
-    *("copysign", "cos", "cosh", "degrees", "dist", "e", "erf", "erfc", "exp", "exp2", "expm1"),
-    *("fabs", "factorial", "floor", "fma", "fmod", "frexp", "fsum", "gamma", "gcd", "hypot"),
-    *("inf", "isclose", "isfinite", "isinf", "isnan", "isqrt", "lcm", "ldexp", "lgamma", "log"),
-    *("log10", "log1p", "log2", "modf", "nan", "nextafter", "perm", "pi", "pow", "prod"),
-    *("radians", "remainder", "sin", "sinh", "sqrt", "sumprod", "tan", "tanh", "tau", "trunc"),
+# fmt: off
+__all__ = [  # noqa: RUF022  (many to a line)
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "comb",
+    "copysign", "cos", "cosh", "degrees", "dist", "e", "erf", "erfc", "exp", "exp2", "expm1",
+    "fabs", "factorial", "floor", "fma", "fmod", "frexp", "fsum", "gamma", "gcd", "hypot",
+    "inf", "isclose", "isfinite", "isinf", "isnan", "isqrt", "lcm", "ldexp", "lgamma", "log",
+    "log10", "log1p", "log2", "modf", "nan", "nextafter", "perm", "pi", "pow", "prod",
+    "radians", "remainder", "sin", "sinh", "sqrt", "sumprod", "tan", "tanh", "tau", "trunc",
     "ulp",
 ]
+# fmt: on
 
 fabs = _handle.abs
 
@@ -119,7 +121,7 @@ def dist(p: Sequence[Any], q: Sequence[Any], /) -> Any:
     """The Euclidean distance of two points of one dimension."""
     if len(p) != len(q):
         raise error("LENGTHS_DIFFER", "math.dist", str(len(p)), str(len(q)))
-    return hypot(*(a - b for a, b in zip(p, q)))
+    return hypot(*(a - b for a, b in zip(p, q, strict=True)))
 
 
 def ldexp(x: Any, i: int, /) -> Any:

@@ -1,9 +1,10 @@
-"""What a thread records: `no_grad`, `enable_grad` and `detect_anomaly`, as blocks and as decorators."""
+"""What a thread records: `no_grad`, `enable_grad`, `detect_anomaly`, as blocks and decorators."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar, cast
 
@@ -12,11 +13,14 @@ from pyad._binding import error
 
 __all__ = ["detect_anomaly", "enable_grad", "no_grad", "user_line"]
 
+_PACKAGE = os.path.dirname(__file__) + os.sep
+_DEMO = os.path.join(_PACKAGE, "demo")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Mode:
-    """A mode of the thread, from `with` to the end of the block; blocks nest, also of one object."""
+    """A mode of the thread until the end of a `with` block; blocks nest, also of one object."""
 
     _recording: bool | None = None
     _anomaly: bool | None = None
@@ -117,11 +121,11 @@ class detect_anomaly(_Mode):  # noqa: N801
 
 
 def user_line() -> str:
-    """ "file:line" of the innermost running frame that is not of this package."""
+    """Give "file:line" of the innermost running frame that is not of this package."""
     frame = inspect.currentframe()
     while frame is not None:
-        module = str(frame.f_globals.get("__name__", ""))
-        if module.split(".")[0] != "pyad" or module.startswith("pyad.demo"):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        file = frame.f_code.co_filename
+        if not file.startswith(_PACKAGE) or file.startswith(_DEMO):
+            return f"{file}:{frame.f_lineno}"
         frame = frame.f_back
     return "an unknown line"

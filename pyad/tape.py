@@ -162,7 +162,8 @@ class Tape(_handle.Tape):
         if not 0 <= node < len(self):
             raise error("NODE_RANGE")
         start, end = self.first[node : node + 2]
-        return list(zip(self.indices[start:end].tolist(), self.weights[start:end].tolist()))
+        indices, weights = self.indices[start:end], self.weights[start:end]
+        return list(zip(indices.tolist(), weights.tolist(), strict=True))
 
     def to_dot(self) -> str:
         """The recording as a graph in the DOT language of Graphviz."""
@@ -196,11 +197,9 @@ class Tape(_handle.Tape):
                 what += f" {names[node]}"
             adjoint = f"{adjoints[node]:.5g}" if node < len(adjoints) else "-"
             row = f"{node:4}  {what:9} {values[node]:8.5g} {adjoint:>10}"
+            row_of = slice(first[node], first[node + 1])
             arguments = [
                 f"constant {w:.5g}" if i == CONSTANT else f"{i} ({w:.5g})"
-                for i, w in zip(
-                    indices[first[node] : first[node + 1]].tolist(),
-                    weights[first[node] : first[node + 1]].tolist(),
-                )
+                for i, w in zip(indices[row_of].tolist(), weights[row_of].tolist(), strict=True)
             ]
             yield "  ".join([row, *arguments])

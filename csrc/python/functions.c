@@ -110,6 +110,15 @@ static const struct {
 
 PyMethodDef *var_own_methods(void);
 
+/* NumPy's remainder is our mod, and there is a row of that name too: the row has it. */
+static int is_row(const char *name)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (strcmp(rows[i].method.ml_name, name) == 0)
+            return 1;
+    return 0;
+}
+
 PyMethodDef *var_methods(void)
 {
     static PyMethodDef all[2 * sizeof rows / sizeof *rows + 32];
@@ -118,7 +127,7 @@ PyMethodDef *var_methods(void)
         all[count++] = *own;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         all[count++] = rows[i].method;
-        if (*rows[i].numpy && strcmp(rows[i].numpy, rows[i].method.ml_name)) {
+        if (*rows[i].numpy && !is_row(rows[i].numpy)) {
             all[count] = rows[i].method;
             all[count++].ml_name = rows[i].numpy;
         }
@@ -126,10 +135,25 @@ PyMethodDef *var_methods(void)
     return all;
 }
 
+/* __all__ of the module: the operations of one and two arguments. */
+static int add_names(PyObject *module)
+{
+    PyObject *names = PyList_New(0);
+    for (PyMethodDef *row = functions; names && row->ml_name; row++) {
+        PyObject *name = PyUnicode_FromString(row->ml_name);
+        if (!name || PyList_Append(names, name) < 0)
+            Py_CLEAR(names);
+        Py_XDECREF(name);
+    }
+    int status = names ? PyModule_AddObjectRef(module, "__all__", names) : -1;
+    Py_XDECREF(names);
+    return status;
+}
+
 int functions_add_to(PyObject *module)
 {
-    return PyModule_AddFunctions(module, functions) < 0 ||
-                   PyModule_AddFunctions(module, many_functions) < 0
-               ? -1
-               : 0;
+    if (PyModule_AddFunctions(module, functions) < 0 ||
+        PyModule_AddFunctions(module, many_functions) < 0)
+        return -1;
+    return add_names(module);
 }
