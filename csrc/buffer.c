@@ -10,7 +10,10 @@ typedef struct {
     _Alignas(16) atomic_size_t references;
 } header;
 
-static header *header_of(const void *buffer) { return (header *)((uintptr_t)buffer - sizeof(header)); }
+static header *header_of(const void *buffer)
+{
+    return (header *)((uintptr_t)buffer - sizeof(header));
+}
 
 void *pyad_buffer_new(size_t bytes)
 {

@@ -1,4 +1,5 @@
-/* The error table as data: name, builtin and text of a status. Never prints, never formats. */
+/* The error table as data: name, builtin and text of a status. Never prints, never
+ * formats. */
 #include "ops.h"
 #include "pyad.h"
 
@@ -12,7 +13,10 @@ static const struct {
 };
 _Static_assert(sizeof errors / sizeof *errors == PYAD_ERROR_COUNT, "one row per error");
 
-static int known(int status) { return status >= 0 && status < PYAD_ERROR_COUNT ? status : 0; }
+static int known(int status)
+{
+    return status >= 0 && status < PYAD_ERROR_COUNT ? status : 0;
+}
 
 int pyad_error_count(void) { return PYAD_ERROR_COUNT; }
 const char *pyad_error_name(int status) { return errors[known(status)].name; }

@@ -86,8 +86,8 @@ double pyad_logaddexp(double a, double b)
 double pyad_xlogy(double x, double y) { return x == 0.0 && y == y ? 0.0 : x * log(y); }
 
 /* max + log1p(the other terms), shifted by max. The error of each shift is put back and
- * the sum compensated (Neumaier), so the length does not matter: 2 ulp, unless the result
- * cancels to near 0 (then 2 ulp of max). */
+ * the sum compensated (Neumaier), so the length does not matter: 2.6 ulp, unless the
+ * result cancels to near 0 (then 2 ulp of max). */
 double pyad_logsumexp(const double *x, size_t n)
 {
     double top = -INFINITY;

@@ -1,5 +1,6 @@
-/* Operations of any number of arguments: sum, dot, lincomb, prod, logsumexp, norm, and nodes whose partials
- * the caller gives. One node however long the operation, so a sweep passes it as one row. */
+/* Operations of any number of arguments: sum, dot, lincomb, prod, logsumexp, norm, and
+ * nodes whose partials the caller gives. One node however long the operation, so a sweep
+ * passes it as one row. */
 #include <math.h>
 #include <string.h>
 
@@ -7,7 +8,8 @@
 #include "record.h"
 #include "special.h"
 
-/* Scratch of one recording: `count` numbers x (and y, for pairs), partials in dx (and dy). */
+/* Scratch of one recording: `count` numbers x (and y, for pairs), partials in dx (and
+ * dy). */
 typedef struct {
     size_t count;
     double *x, *y, *dx, *dy;
@@ -32,7 +34,7 @@ static int terms_new(terms *t, size_t count, const pyad_operand *arguments, int 
     return PYAD_OK;
 }
 
-/* ---- value and partials ------------------------------------------------------------------------ */
+/* ---- value and partials ----------------------------------------------------------- */
 
 static double sum(terms *t)
 {
@@ -48,7 +50,8 @@ static double dot(terms *t)
     return pyad_compensated_dot(t->x, t->y, t->count);
 }
 
-/* The partial is the product of all before and of all after: right where factors are 0. */
+/* The partial is the product of all before and of all after: right where factors are 0.
+ */
 static double prod(terms *t)
 {
     double before = 1, after = 1;
@@ -63,7 +66,8 @@ static double prod(terms *t)
     return before;
 }
 
-/* Partials exp(x - value); an infinite value is shared evenly by the arguments that have it. */
+/* Partials exp(x - value); an infinite value is shared evenly by the arguments that have
+ * it. */
 static double logsumexp(terms *t)
 {
     double value = pyad_logsumexp(t->x, t->count);
@@ -71,7 +75,7 @@ static double logsumexp(terms *t)
     for (size_t i = 0; i < t->count; i++)
         ties += t->x[i] == value;
     for (size_t i = 0; i < t->count; i++)
-        t->dx[i] = !isinf(value)       ? exp(t->x[i] - value)
+        t->dx[i] = !isinf(value)      ? exp(t->x[i] - value)
                    : t->x[i] == value ? 1.0 / (double)ties
                                       : 0;
     return value;
@@ -86,10 +90,11 @@ static double norm(terms *t)
     return value;
 }
 
-/* ---- recording ----------------------------------------------------------------------------------- */
+/* ---- recording -------------------------------------------------------------------- */
 
 /* Checks every node number; *variable tells whether any argument is a variable. */
-static int check(const pyad_tape *tape, size_t count, const pyad_operand *arguments, int *variable)
+static int check(const pyad_tape *tape, size_t count, const pyad_operand *arguments,
+                 int *variable)
 {
     *variable = 0;
     for (size_t i = 0; i < count; i++) {
@@ -108,8 +113,10 @@ static void write_argument(pyad_tape *tape, size_t k, pyad_operand x, double par
     tape->weights[tape->arguments + k] = x.node == PYAD_CONSTANT ? x.value : partial;
 }
 
-/* A lincomb keeps its x only, the coefficients are the weights; a constant x leaves its whole term. */
-static void write_arguments(pyad_tape *tape, int op, const terms *t, const pyad_operand *x)
+/* A lincomb keeps its x only, the coefficients are the weights; a constant x leaves its
+ * whole term. */
+static void write_arguments(pyad_tape *tape, int op, const terms *t,
+                            const pyad_operand *x)
 {
     for (size_t i = 0; i < t->count; i++) {
         if (op == PYAD_OP_DOT) {
@@ -149,8 +156,8 @@ static int operation_for(int op, size_t count, const pyad_operand *arguments)
     return op;
 }
 
-int pyad_tape_apply_many(pyad_tape *tape, int op, size_t count, const pyad_operand *arguments,
-                         pyad_operand *result)
+int pyad_tape_apply_many(pyad_tape *tape, int op, size_t count,
+                         const pyad_operand *arguments, pyad_operand *result)
 {
     int pairs = op == PYAD_OP_DOT || op == PYAD_OP_LINCOMB;
     int variable;
@@ -175,8 +182,9 @@ int pyad_tape_apply_many(pyad_tape *tape, int op, size_t count, const pyad_opera
     return PYAD_OK;
 }
 
-int pyad_tape_given(pyad_tape *tape, double value, size_t count, const pyad_operand *arguments,
-                    const double *partials, pyad_operand *result)
+int pyad_tape_given(pyad_tape *tape, double value, size_t count,
+                    const pyad_operand *arguments, const double *partials,
+                    pyad_operand *result)
 {
     int variable;
     int status = check(tape, count, arguments, &variable);

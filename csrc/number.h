@@ -1,6 +1,7 @@
-/* The double number system: what the operators in the rows of ops.def mean on plain doubles, and the
- * partials that are too long for their row. Another number system (dual numbers, tape nodes) is another
- * header with the same names. Included only where rows are expanded, since the names are short. */
+/* The double number system: what the operators in the rows of ops.def mean on plain
+ * doubles, and the partials that are too long for their row. Another number system (dual
+ * numbers, tape nodes) is another header with the same names. Included only where rows
+ * are expanded, since the names are short. */
 #pragma once
 #include <math.h>
 
@@ -13,7 +14,7 @@
 #define PYAD_SQRT_2PI 2.50662827463100050242
 #define PYAD_NAN ((double)NAN)
 
-/* ---- operators on doubles --------------------------------------------------------------- */
+/* ---- operators on doubles --------------------------------------------------------- */
 #define K(CONSTANT) ((double)(CONSTANT))
 #define VAL(X) (X)
 #define SELECT(CONDITION, X, Y) ((CONDITION) ? (X) : (Y))
@@ -42,20 +43,21 @@
 #define DIGAMMA(X) pyad_digamma(X)
 #define POLYGAMMA(N, X) pyad_polygamma(N, X)
 
-/* ---- partials named in ops.def, in the same operators -------------------------------------
- * a ** b: b * (v / a) is as accurate as b * a ** (b - 1) and costs no second pow; it fails only where
- * a is 0 or v has left the normal range. */
-#define POW_SAFE (VAL(A) != 0 && pyad_is_normal(VAL(V)) && pyad_is_normal(VAL(V) / VAL(A)))
-#define POW_DA                             \
-    SELECT(VAL(B) == 0, K(0),              \
+/* ---- partials named in ops.def, in the same operators ----------------------------- */
+
+/* a ** b: b * (v / a) is as accurate as b * a ** (b - 1) and costs no second pow. It
+ * fails only where a is 0 or v has left the normal range. */
+#define POW_SAFE                                                                         \
+    (VAL(A) != 0 && pyad_is_normal(VAL(V)) && pyad_is_normal(VAL(V) / VAL(A)))
+#define POW_DA                                                                           \
+    SELECT(VAL(B) == 0, K(0),                                                            \
            SELECT(POW_SAFE, MUL(B, DIV(V, A)), MUL(B, POW(A, SUB(B, K(1))))))
 #define POW_DB SELECT(VAL(A) == 0 && VAL(B) >= 0, K(0), MUL(V, LOG(A)))
-#define POW_DAA                                          \
-    SELECT(VAL(B) == 0 || VAL(B) == 1, K(0),             \
-           SELECT(VAL(B) == 2, K(2),                     \
-                  MUL(MUL(B, SUB(B, K(1))), POW(A, SUB(B, K(2))))))
-#define POW_DAB                                          \
-    SELECT(VAL(A) == 0 && VAL(B) > 1, K(0),              \
+#define POW_DAA                                                                          \
+    SELECT(VAL(B) == 0 || VAL(B) == 1, K(0),                                             \
+           SELECT(VAL(B) == 2, K(2), MUL(MUL(B, SUB(B, K(1))), POW(A, SUB(B, K(2))))))
+#define POW_DAB                                                                          \
+    SELECT(VAL(A) == 0 && VAL(B) > 1, K(0),                                              \
            MUL(POW(A, SUB(B, K(1))), ADD(K(1), MUL(B, LOG(A)))))
 #define POW_DBB SELECT(VAL(A) == 0 && VAL(B) >= 0, K(0), MUL(MUL(V, LOG(A)), LOG(A)))
 #define LOGADDEXP_DA SELECT(VAL(A) == VAL(B), K(0.5), EXPIT(SUB(A, B)))
@@ -63,15 +65,16 @@
 #define LOGADDEXP_DAA MUL(LOGADDEXP_DA, LOGADDEXP_DB)
 #define ASIN_DA DIV(K(1), SQRT(MUL(SUB(K(1), A), ADD(K(1), A))))
 #define ATAN_DA DIV(K(1), ADD(K(1), SQUARE(A)))
-#define ATAN2_DBB \
-    DIV(DIV(MUL(MUL(K(2), DIV(A, HYPOT(A, B))), DIV(B, HYPOT(A, B))), HYPOT(A, B)), HYPOT(A, B))
-#define ATAN2_DAB                                                                              \
+#define ATAN2_DBB                                                                        \
+    DIV(DIV(MUL(MUL(K(2), DIV(A, HYPOT(A, B))), DIV(B, HYPOT(A, B))), HYPOT(A, B)),      \
+        HYPOT(A, B))
+#define ATAN2_DAB                                                                        \
     DIV(DIV(MUL(DIV(SUB(A, B), HYPOT(A, B)), DIV(ADD(A, B), HYPOT(A, B))), HYPOT(A, B)), \
         HYPOT(A, B))
 #define HYPOT_RATIO(X) SELECT(VAL(V) == 0, K(0), DIV(X, V))
-/* (1 - v)(1 + v) is quick and good until v comes near 1, where 1 - v has lost its digits. */
-#define TANH_DA                                                              \
-    SELECT(VAL(V) * VAL(V) < 0.81, MUL(SUB(K(1), V), ADD(K(1), V)), \
+/* (1 - v)(1 + v) is quick and good until v comes near 1, where 1 - v loses its digits. */
+#define TANH_DA                                                                          \
+    SELECT(VAL(V) * VAL(V) < 0.81, MUL(SUB(K(1), V), ADD(K(1), V)),                      \
            SQUARE(DIV(K(1), COSH(A))))
 #define ACOSH_DA DIV(DIV(K(1), SQRT(SUB(A, K(1)))), SQRT(ADD(A, K(1))))
 #define ATANH_DA DIV(K(1), MUL(SUB(K(1), A), ADD(K(1), A)))
@@ -81,25 +84,20 @@
 #define LOG_NDTR_DA SELECT(VAL(A) < 0, SUB(NDTR_EXCESS(A), A), DIV(NDTR_DA, NDTR(A)))
 #define LOGIT_DA DIV(DIV(K(1), A), SUB(K(1), A))
 
-/* ---- values that C does not name ---------------------------------------------------------- */
+/* ---- values that C does not name -------------------------------------------------- */
 
 /* True for a finite number that carries all its digits. */
 static inline int pyad_is_normal(double x) { return isnormal(x); }
 
-/* a ** b as Python's floats compute it; a * a is exact to half an ulp and twenty times quicker. */
+/* a ** b as Python's floats compute it; a * a is exact to half an ulp and twenty times
+ * quicker. */
 static inline double pyad_pow(double a, double b) { return b == 2 ? a * a : pow(a, b); }
 
 static inline double pyad_sign(double a) { return a > 0 ? 1 : a < 0 ? -1 : a; }
 
-static inline double pyad_maximum(double a, double b)
-{
-    return a >= b || a != a ? a : b;
-}
+static inline double pyad_maximum(double a, double b) { return a >= b || a != a ? a : b; }
 
-static inline double pyad_minimum(double a, double b)
-{
-    return a <= b || a != a ? a : b;
-}
+static inline double pyad_minimum(double a, double b) { return a <= b || a != a ? a : b; }
 
 /* Derivative of max(a, b) in a: 1 or 0, halves at a tie, NaN beside a NaN. */
 static inline double pyad_step(double a, double b)
@@ -113,7 +111,10 @@ static inline double pyad_choice(double a, double b)
     return b != b ? (a != a ? 0.5 : 1) : a > b ? 1 : a == b ? 0.5 : 0;
 }
 
-static inline double pyad_relu_slope(double a) { return a > 0 ? 1 : a <= 0 ? 0 : PYAD_NAN; }
+static inline double pyad_relu_slope(double a)
+{
+    return a > 0 ? 1 : a <= 0 ? 0 : PYAD_NAN;
+}
 
 /* Python's a % b: fmod, moved to the sign of b; a zero result has the sign of b too. */
 static inline double pyad_mod(double a, double b)
@@ -124,7 +125,8 @@ static inline double pyad_mod(double a, double b)
     return (r < 0) != (b < 0) ? r + b : r;
 }
 
-/* Python's a // b: the quotient that belongs to pyad_mod, a whole number. By 0 it is that of IEEE. */
+/* Python's a // b: the quotient that belongs to pyad_mod, a whole number. By 0 it is that
+ * of IEEE. */
 static inline double pyad_floordiv(double a, double b)
 {
     if (b == 0)

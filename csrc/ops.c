@@ -1,17 +1,19 @@
-/* The operation table at work: value and partials of every row, and the library's own recording
- * functions. The handle in python/ expands the same rows into code without this dispatch. */
+/* The operation table at work: value and partials of every row, and the library's own
+ * recording functions. The handle in python/ expands the same rows into code without this
+ * dispatch. */
 #include "record.h"
 
 #include <string.h>
 
 #include "number.h"
 
-/* ---- the table as data ------------------------------------------------------------------------ */
+/* ---- the table as data ------------------------------------------------------------ */
 
 static const pyad_op_info infos[] = {
-#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, DAA, DOMAIN, TEXT) \
+#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, DAA, DOMAIN, TEXT)                           \
     {#NAME, NUMPY, TEXT, DOMAIN, "", 1},
-#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, DAA, DAB, DBB, DOMAIN_A, DOMAIN_B, TEXT) \
+#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, DAA, DAB, DBB, DOMAIN_A, DOMAIN_B,      \
+               TEXT)                                                                     \
     {#NAME, NUMPY, TEXT, DOMAIN_A, DOMAIN_B, 2},
 #define NARY(ENUM, NAME, TEXT) {#NAME, "", TEXT, "", "", -1},
 #include "ops.def"
@@ -28,19 +30,20 @@ const pyad_op_info *pyad_op_describe(int op)
     return op >= 0 && op < PYAD_OP_COUNT ? &infos[op] : NULL;
 }
 
-/* ---- one row at one point --------------------------------------------------------------------- */
+/* ---- one row at one point --------------------------------------------------------- */
 
 int pyad_op_partials(int op, double a, double b, pyad_partials *result)
 {
     const double A = a, B = b;
     double V;
     switch (op) {
-#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, DAA, DOMAIN, TEXT)      \
-    case PYAD_OP_##ENUM:                                            \
-        V = VALUE;                                                  \
-        *result = (pyad_partials){.value = V, .da = DA, .daa = DAA}; \
+#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, DAA, DOMAIN, TEXT)                           \
+    case PYAD_OP_##ENUM:                                                                 \
+        V = VALUE;                                                                       \
+        *result = (pyad_partials){.value = V, .da = DA, .daa = DAA};                     \
         return PYAD_OK;
-#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, DAA, DAB, DBB, DOMAIN_A, DOMAIN_B, TEXT) \
+#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, DAA, DAB, DBB, DOMAIN_A, DOMAIN_B,      \
+               TEXT)                                                                     \
     case PYAD_OP_##ENUM:                                                                 \
         V = VALUE;                                                                       \
         *result = (pyad_partials){V, DA, DB, DAA, DAB, DBB};                             \
@@ -67,14 +70,15 @@ int pyad_op_values(int op, size_t count, const double *x, size_t step_x, const d
                    size_t step_y, double *result)
 {
     switch (op) {
-#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, DAA, DOMAIN, TEXT) \
-    case PYAD_OP_##ENUM:                                       \
-        for (size_t i = 0; i < count; i++) {                   \
-            const double a = x[i * step_x];                    \
-            result[i] = VALUE;                                 \
-        }                                                      \
+#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, DAA, DOMAIN, TEXT)                           \
+    case PYAD_OP_##ENUM:                                                                 \
+        for (size_t i = 0; i < count; i++) {                                             \
+            const double a = x[i * step_x];                                              \
+            result[i] = VALUE;                                                           \
+        }                                                                                \
         return PYAD_OK;
-#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, DAA, DAB, DBB, DOMAIN_A, DOMAIN_B, TEXT) \
+#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, DAA, DAB, DBB, DOMAIN_A, DOMAIN_B,      \
+               TEXT)                                                                     \
     case PYAD_OP_##ENUM:                                                                 \
         for (size_t i = 0; i < count; i++) {                                             \
             const double a = x[i * step_x], b = y[i * step_y];                           \
@@ -91,7 +95,7 @@ int pyad_op_values(int op, size_t count, const double *x, size_t step_x, const d
     }
 }
 
-/* ---- recording one and two arguments ------------------------------------------------------------ */
+/* ---- recording one and two arguments ---------------------------------------------- */
 
 static int on_tape(const pyad_tape *tape, pyad_operand x)
 {
@@ -107,7 +111,8 @@ int pyad_tape_leaf(pyad_tape *tape, double value, pyad_operand *result)
     return PYAD_OK;
 }
 
-int pyad_tape_apply(pyad_tape *tape, int op, pyad_operand a, pyad_operand b, pyad_operand *result)
+int pyad_tape_apply(pyad_tape *tape, int op, pyad_operand a, pyad_operand b,
+                    pyad_operand *result)
 {
     const pyad_op_info *info = pyad_op_describe(op);
     if (!info || info->arguments < 1)

@@ -1,5 +1,5 @@
-/* The operations by name, PYAD_OP_ADD ..., and the errors, PYAD_ERROR_NO_MEMORY ...: for C callers; the
- * binding reads both tables through the functions of pyad.h. */
+/* The operations by name, PYAD_OP_ADD ..., and the errors, PYAD_ERROR_NO_MEMORY ...: for
+ * C callers; the binding reads both tables through the functions of pyad.h. */
 #pragma once
 #include <stdint.h>
 

@@ -1,5 +1,6 @@
-/* Recording, inline: reserve, then push. A push cannot fail and costs a few stores, so whatever can go
- * wrong (memory, a handle for the result) goes wrong before the tape is touched. */
+/* Recording, inline: reserve, then push. A push cannot fail and costs a few stores, so
+ * whatever can go wrong (memory, a handle for the result) goes wrong before the tape is
+ * touched. */
 #pragma once
 #include "tape.h"
 
@@ -23,7 +24,8 @@ static inline uint32_t pyad_push_node(pyad_tape *tape, int op, double value, siz
     return (uint32_t)node;
 }
 
-static inline uint32_t pyad_push_unary(pyad_tape *tape, int op, double value, uint32_t a, double da)
+static inline uint32_t pyad_push_unary(pyad_tape *tape, int op, double value, uint32_t a,
+                                       double da)
 {
     size_t k = tape->arguments;
     tape->indices[k] = a;

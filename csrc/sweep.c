@@ -1,6 +1,7 @@
-/* The sweeps: products with the recorded matrix and its transpose. They read indices and weights only,
- * never the operation. In `adjoint` and `tangent` below node i has row i + 1, so that the index of a
- * constant, 2**32 - 1, wraps round to row 0 and the loop needs no test for it. */
+/* The sweeps: products with the recorded matrix and its transpose. They read indices and
+ * weights only, never the operation. In `adjoint` and `tangent` below node i has row i +
+ * 1, so that the index of a constant, 2**32 - 1, wraps round to row 0 and the loop needs
+ * no test for it. */
 #include <math.h>
 #include <string.h>
 
@@ -9,9 +10,10 @@
 
 static inline size_t row_of(uint32_t index) { return (uint32_t)(index + 1u); }
 
-/* ---- one seed ------------------------------------------------------------------------------ */
+/* ---- one seed --------------------------------------------------------------------- */
 
-/* A zero adjoint is skipped: quicker, and a branch not taken (0) times an infinite weight stays 0. */
+/* A zero adjoint is skipped: quicker, and a branch not taken (0) times an infinite weight
+ * stays 0. */
 static void reverse_one(const pyad_tape *tape, size_t node, double *adjoint)
 {
     const uint32_t *first = tape->first, *indices = tape->indices;
@@ -31,7 +33,8 @@ static int reserve_adjoints(pyad_tape *tape)
     size_t count = tape->length + 1;
     if (count > tape->adjoint_capacity || pyad_buffer_is_shared(tape->adjoints)) {
         size_t capacity = count > tape->node_capacity ? count : tape->node_capacity + 1;
-        size_t others = pyad_tape_reserved(tape) - tape->adjoint_capacity * sizeof(double);
+        size_t others =
+            pyad_tape_reserved(tape) - tape->adjoint_capacity * sizeof(double);
         if (tape->max_bytes && others + capacity * sizeof(double) > tape->max_bytes)
             return PYAD_ERROR_NO_MEMORY;
         double *fresh = pyad_buffer_new(capacity * sizeof(double));
@@ -76,11 +79,12 @@ uint32_t pyad_tape_bad_adjoint(const pyad_tape *tape, uint32_t node)
     return PYAD_CONSTANT;
 }
 
-/* ---- several seeds ---------------------------------------------------------------------------
- * Seeds of one node lie side by side, so the inner loop is over them and runs in vector lanes; the widest
- * set of instructions that the machine has is chosen when the program is loaded. */
-#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__)
+/* ---- several seeds ---------------------------------------------------------------- */
+
+/* Seeds of one node lie side by side, so the inner loop is over them and runs in vector
+ * lanes; the widest set of instructions of the machine is chosen at load time. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) &&                \
+    !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
 #define WIDEST_LANES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define WIDEST_LANES
@@ -88,7 +92,8 @@ uint32_t pyad_tape_bad_adjoint(const pyad_tape *tape, uint32_t node)
 
 /* to += weight * from, where 0 * inf is 0. */
 WIDEST_LANES
-static void add_scaled(size_t seeds, double weight, const double *restrict from, double *restrict to)
+static void add_scaled(size_t seeds, double weight, const double *restrict from,
+                       double *restrict to)
 {
     for (size_t s = 0; s < seeds; s++)
         to[s] += from[s] == 0 ? 0 : weight * from[s];
@@ -110,7 +115,8 @@ void pyad_tape_reverse(const pyad_tape *tape, size_t seeds, double *rows)
         if (all_zero(seeds, own))
             continue;
         for (size_t k = tape->first[i]; k < tape->first[i + 1]; k++)
-            add_scaled(seeds, tape->weights[k], own, rows + row_of(tape->indices[k]) * seeds);
+            add_scaled(seeds, tape->weights[k], own,
+                       rows + row_of(tape->indices[k]) * seeds);
     }
     memset(rows, 0, seeds * sizeof(double));
 }

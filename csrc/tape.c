@@ -1,5 +1,6 @@
-/* The life of a tape and what can be asked of it. Arrays grow by doubling and are kept from one recording
- * to the next; a field changes only after everything it stands for has succeeded. */
+/* The life of a tape and what can be asked of it. Arrays grow by doubling and are kept
+ * from one recording to the next; a field changes only after everything it stands for has
+ * succeeded. */
 #include "tape.h"
 
 #include <stdlib.h>
@@ -53,7 +54,8 @@ void pyad_tape_free(pyad_tape *tape)
     free(tape);
 }
 
-/* A pinned array is left to whoever pinned it, so that a view never changes under its reader. */
+/* A pinned array is left to whoever pinned it, so that a view never changes under its
+ * reader. */
 void pyad_tape_clear(pyad_tape *tape)
 {
     tape->length = 0;
@@ -71,8 +73,9 @@ static size_t reserved_bytes(const pyad_tape *tape, size_t nodes, size_t argumen
            tape->adjoint_capacity * sizeof(double);
 }
 
-/* Set *array to a buffer of `capacity` items that keeps the first `used`; false if there is no memory. */
-#define RESIZE(ARRAY, USED, CAPACITY) \
+/* Set *array to a buffer of `capacity` items that keeps the first `used`; false if there
+ * is no memory. */
+#define RESIZE(ARRAY, USED, CAPACITY)                                                    \
     resize((void **)&(ARRAY), (USED) * sizeof *(ARRAY), (CAPACITY) * sizeof *(ARRAY))
 static int resize(void **array, size_t used, size_t bytes)
 {
@@ -92,7 +95,8 @@ static size_t doubled(size_t capacity, size_t needed, size_t limit)
 int pyad_tape_grow(pyad_tape *tape, size_t more_nodes, size_t count)
 {
     size_t nodes = tape->node_capacity, arguments = tape->argument_capacity;
-    if (more_nodes > NODE_LIMIT - tape->length || count > ARGUMENT_LIMIT - tape->arguments)
+    if (more_nodes > NODE_LIMIT - tape->length ||
+        count > ARGUMENT_LIMIT - tape->arguments)
         return PYAD_ERROR_TAPE_FULL;
     if (tape->length + more_nodes > nodes)
         nodes = doubled(nodes, tape->length + more_nodes, NODE_LIMIT);
@@ -131,7 +135,10 @@ size_t pyad_tape_reserved(const pyad_tape *tape)
     return reserved_bytes(tape, tape->node_capacity, tape->argument_capacity);
 }
 
-const uint8_t *pyad_tape_pin_ops(const pyad_tape *tape) { return pyad_buffer_retain(tape->ops); }
+const uint8_t *pyad_tape_pin_ops(const pyad_tape *tape)
+{
+    return pyad_buffer_retain(tape->ops);
+}
 const uint32_t *pyad_tape_pin_first(const pyad_tape *tape)
 {
     return pyad_buffer_retain(tape->first);

@@ -3,15 +3,16 @@
  *   node        0        1        2 ...            length nodes
  *   ops      [ leaf   ][ leaf   ][ mul    ] ...    operation, one byte
  *   values   [ 2.0    ][ 5.0    ][ 10.0   ] ...    value of the node
- *   first    [ 0      ][ 0      ][ 0      ][ 2 ]   where its arguments start; one more than nodes
+ *   first    [ 0      ][ 0      ][ 0      ][ 2 ]   where its arguments start; one more
  *
  *   argument    0        1
  *   indices  [ 0      ][ 1      ] ...              the node that is the argument
- *   weights  [ 5.0    ][ 2.0    ] ...              the partial derivative in that argument
+ *   weights  [ 5.0    ][ 2.0    ] ...              the partial derivative in it
  *
- * Invariant: indices[k] < node for every argument k of a node, or indices[k] == PYAD_CONSTANT, and then
- * weights[k] is the constant itself (a replay needs it; a sweep sends its share to a slot nobody reads).
- * A binary operation takes 1 + 8 + 4 + 2 * (4 + 8) = 37 bytes, a unary one 25.
+ * Invariant: indices[k] < node for every argument k of a node, or indices[k] is
+ * PYAD_CONSTANT, and then weights[k] is the constant itself (a replay needs it; a sweep
+ * sends its share to a slot nobody reads). A binary operation takes
+ * 1 + 8 + 4 + 2 * (4 + 8) = 37 bytes, a unary one 25, a leaf 13.
  * Not here: what an operation means (ops.c), who owns a leaf (python/). */
 #pragma once
 #include "ops.h"
@@ -27,11 +28,12 @@ struct pyad_tape {
     uint32_t *first;
     uint32_t *indices;
     double *weights;
-    double *adjoints;      /* of the last sweep; adjoints[0] is the slot of the constants */
-    size_t adjoint_count;  /* nodes that the last sweep knew */
+    double *adjoints; /* of the last sweep; adjoints[0] is the slot of the constants */
+    size_t adjoint_count; /* nodes that the last sweep knew */
     size_t adjoint_capacity;
     size_t max_bytes; /* 0: no limit */
 };
 
-/* Room for `nodes` more nodes with `count` arguments in all: the cold half of pyad_tape_reserve. */
+/* Room for `nodes` more nodes with `count` arguments in all: the cold half of
+ * pyad_tape_reserve. */
 int pyad_tape_grow(pyad_tape *tape, size_t nodes, size_t count);

@@ -1,10 +1,11 @@
-/* The operations as functions of the module and as methods of Var, under pyad's names and NumPy's: all from
- * the rows of ops.def. What is neither number nor Var (an array, a list) is for the Python layer. */
+/* The operations as functions of the module and as methods of Var, under pyad's names and
+ * NumPy's: all from the rows of ops.def. What is neither number nor Var (an array, a
+ * list) is for the Python layer. */
 #include "handle.h"
 
 #include <string.h>
 
-/* ---- calling by number ------------------------------------------------------------------------ */
+/* ---- calling by number ------------------------------------------------------------ */
 
 typedef PyObject *(*unary_function)(PyObject *x);
 typedef PyObject *(*binary_function)(PyObject *x, PyObject *y);
@@ -44,7 +45,7 @@ PyObject *function_call(int op, PyObject *x, PyObject *y)
     return or_elsewhere(result, op, x, unary_by_op[op] ? NULL : y);
 }
 
-/* ---- one wrapper per row ------------------------------------------------------------------------- */
+/* ---- one wrapper per row ---------------------------------------------------------- */
 
 #define UNARY(ENUM, NAME, ...)                                                           \
     static PyObject *function_##NAME(PyObject *module, PyObject *x)                      \
@@ -63,7 +64,8 @@ PyObject *function_call(int op, PyObject *x, PyObject *y)
     {                                                                                    \
         (void)module;                                                                    \
         if (count != 2)                                                                  \
-            return raise_error(PYAD_ERROR_ARGUMENTS, "pyad." #NAME " takes two arguments"); \
+            return raise_error(PYAD_ERROR_ARGUMENTS,                                     \
+                               "pyad." #NAME " takes two arguments");                    \
         return or_elsewhere(binary_##NAME(args[0], args[1]), PYAD_OP_##ENUM, args[0],    \
                             args[1]);                                                    \
     }                                                                                    \
@@ -78,10 +80,11 @@ PyObject *function_call(int op, PyObject *x, PyObject *y)
 #undef NARY
 
 static PyMethodDef functions[] = {
-#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, DAA, DOMAIN, TEXT) \
+#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, DAA, DOMAIN, TEXT)                           \
     {#NAME, function_##NAME, METH_O, #NAME "(a, /)\n--\n\n" TEXT},
-#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, DAA, DAB, DBB, DOMAIN_A, DOMAIN_B, TEXT)  \
-    {#NAME, (PyCFunction)(void (*)(void))function_##NAME, METH_FASTCALL,                   \
+#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, DAA, DAB, DBB, DOMAIN_A, DOMAIN_B,      \
+               TEXT)                                                                     \
+    {#NAME, (PyCFunction)(void (*)(void))function_##NAME, METH_FASTCALL,                 \
      #NAME "(a, b, /)\n--\n\n" TEXT},
 #define NARY(ENUM, NAME, TEXT)
 #include "ops.def"
@@ -95,9 +98,10 @@ static const struct {
     PyMethodDef method;
     const char *numpy;
 } rows[] = {
-#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, DAA, DOMAIN, TEXT) \
+#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, DAA, DOMAIN, TEXT)                           \
     {{#NAME, method_##NAME, METH_NOARGS, TEXT}, NUMPY},
-#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, DAA, DAB, DBB, DOMAIN_A, DOMAIN_B, TEXT) \
+#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, DAA, DAB, DBB, DOMAIN_A, DOMAIN_B,      \
+               TEXT)                                                                     \
     {{#NAME, method_##NAME, METH_O, TEXT}, NUMPY},
 #include "ops.def"
 #undef UNARY

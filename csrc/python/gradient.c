@@ -1,11 +1,12 @@
-/* backward() and gradient(): sweep from a result, hand out the adjoints, end the recording. Here and not
- * behind cffi, whose call alone costs as much as the gradient of a small function. Everything that can be
- * wrong is found before anything is accumulated or freed. */
+/* backward() and gradient(): sweep from a result, hand out the adjoints, end the
+ * recording. Here and not behind cffi, whose call alone costs as much as the gradient of
+ * a small function. Everything that can be wrong is found before anything is accumulated
+ * or freed. */
 #include <string.h>
 
 #include "handle.h"
 
-/* ---- where to start ------------------------------------------------------------------------------ */
+/* ---- where to start --------------------------------------------------------------- */
 
 /* The node of `y`, and its tape; a leaf registers itself. -1 with an exception. */
 static int find_start(PyObject *y, const char *what, TapeObject **tape, uint32_t *node)
@@ -37,14 +38,16 @@ static int find_start(PyObject *y, const char *what, TapeObject **tape, uint32_t
     return 0;
 }
 
-/* ---- checks after the sweep ------------------------------------------------------------------------ */
+/* ---- checks after the sweep ------------------------------------------------------- */
 
-/* A leaf that was assigned since it was recorded no longer is the variable of this recording. */
+/* A leaf that was assigned since it was recorded no longer is the variable of this
+ * recording. */
 static int check_leaves(const TapeObject *tape)
 {
     for (size_t i = 0; i < tape->leaf_count; i++) {
         const leaf_entry *entry = &tape->leaves[i];
-        if (memcmp(&entry->leaf->value, &tape->core->values[entry->node], sizeof(double)) == 0 ||
+        if (memcmp(&entry->leaf->value, &tape->core->values[entry->node],
+                   sizeof(double)) == 0 ||
             pyad_tape_adjoint(tape->core, entry->node) == 0)
             continue;
         PyObject *text = PyObject_Repr((PyObject *)entry->leaf);
@@ -63,13 +66,15 @@ static int check_adjoints(TapeObject *tape, uint32_t start)
     if (node == PYAD_CONSTANT)
         return 0;
     PyObject *number = PyLong_FromUnsignedLong(node);
-    PyObject *line = number && tape->origins ? PyDict_GetItemWithError(tape->origins, number) : NULL;
+    PyObject *line =
+        number && tape->origins ? PyDict_GetItemWithError(tape->origins, number) : NULL;
     PyObject *adjoint = PyFloat_FromDouble(pyad_tape_adjoint(tape->core, node));
     PyObject *text = adjoint ? PyObject_Repr(adjoint) : NULL;
     if (text && !PyErr_Occurred())
         raise_error(PYAD_ERROR_BAD_ADJOINT, pyad_op_describe(tape->core->ops[node])->name,
                     PyUnicode_AsUTF8(text),
-                    line ? PyUnicode_AsUTF8(line) : "a line recorded outside detect_anomaly");
+                    line ? PyUnicode_AsUTF8(line)
+                         : "a line recorded outside detect_anomaly");
     Py_XDECREF(number);
     Py_XDECREF(adjoint);
     Py_XDECREF(text);
@@ -84,7 +89,9 @@ static int sweep_and_check(TapeObject *tape, uint32_t node, double seed)
     return thread->anomaly ? check_adjoints(tape, node) : 0;
 }
 
-/* ---- backward ---------------------------------------------------------------------------------------- */
+/* ---- backward
+ * ----------------------------------------------------------------------------------------
+ */
 
 static int read_seed(PyObject *given, const char *what, double *seed)
 {
@@ -100,7 +107,8 @@ PyObject *var_backward(PyObject *self, PyObject *args, PyObject *kwargs)
     double seed;
     TapeObject *tape;
     uint32_t node;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|Opp:backward", names, &given, &retain, &create))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|Opp:backward", names, &given,
+                                     &retain, &create))
         return NULL;
     if (create)
         return raise_error(PYAD_ERROR_NO_CREATE_GRAPH);
@@ -121,7 +129,9 @@ PyObject *var_backward(PyObject *self, PyObject *args, PyObject *kwargs)
     return status < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-/* ---- gradient ---------------------------------------------------------------------------------------- */
+/* ---- gradient
+ * ----------------------------------------------------------------------------------------
+ */
 
 typedef struct {
     TapeObject *tape;
@@ -136,7 +146,8 @@ static int sum_leaves(reader *r)
         PyObject *key = PyLong_FromVoidPtr(leaf);
         PyObject *before = key ? PyDict_GetItemWithError(r->sums, key) : NULL;
         double sum = pyad_tape_adjoint(r->tape->core, r->tape->leaves[i].node);
-        PyObject *after = PyFloat_FromDouble(before ? PyFloat_AS_DOUBLE(before) + sum : sum);
+        PyObject *after =
+            PyFloat_FromDouble(before ? PyFloat_AS_DOUBLE(before) + sum : sum);
         if (!key || !after || PyErr_Occurred() || PyDict_SetItem(r->sums, key, after) < 0)
             Py_CLEAR(r->sums);
         Py_XDECREF(key);
@@ -206,7 +217,8 @@ static PyObject *read_item(PyObject *capsule, PyObject *x)
     return r ? read_tree(r, x) : NULL;
 }
 
-/* Named tuples, arrays of variables and other containers are taken apart by the Python layer. */
+/* Named tuples, arrays of variables and other containers are taken apart by the Python
+ * layer. */
 static PyObject *read_other(reader *r, PyObject *xs)
 {
     static PyMethodDef definition = {"read", read_item, METH_O, NULL};
@@ -215,7 +227,8 @@ static PyObject *read_other(reader *r, PyObject *xs)
         return NULL;
     PyObject *capsule = PyCapsule_New(r, "pyad.reader", NULL);
     PyObject *read = capsule ? PyCFunction_New(&definition, capsule) : NULL;
-    PyObject *result = read ? PyObject_CallFunctionObjArgs(rebuild, xs, read, NULL) : NULL;
+    PyObject *result =
+        read ? PyObject_CallFunctionObjArgs(rebuild, xs, read, NULL) : NULL;
     Py_XDECREF(read);
     Py_XDECREF(capsule);
     if (result != Py_NotImplemented)
@@ -248,8 +261,8 @@ PyObject *gradient(PyObject *module, PyObject *args, PyObject *kwargs)
     uint32_t node;
     reader r = {NULL, NULL};
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|Opp:gradient", names, &y, &xs, &given,
-                                     &retain, &create))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|Opp:gradient", names, &y, &xs,
+                                     &given, &retain, &create))
         return NULL;
     if (create)
         return raise_error(PYAD_ERROR_NO_CREATE_GRAPH);

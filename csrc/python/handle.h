@@ -1,12 +1,14 @@
-/* The handle types as CPython sees them: Var, a scalar on a tape, and Tape, which owns the recording. What
- * every file of this folder shares; the folder is the only place that includes Python.h.
+/* The handle types as CPython sees them: Var, a scalar on a tape, and Tape, which owns
+ * the recording. What every file of this folder shares; the folder is the only place that
+ * includes Python.h.
  *
  * A Var is one of three kinds, told apart by `generation`:
- *   leaf          LEAF_GENERATION; owns value, gradient and name; registers on a tape when first used there
+ *   leaf          LEAF_GENERATION; owns value, gradient and name; registers on a tape
+ *                 when it is first used there
  *   constant      CONSTANT_GENERATION; a value without derivative
- *   intermediate  the generation of the recording that it belongs to; holds its tape alive
- * Generations are unique in the process, so that one comparison with `tape->live` tells both that a handle
- * belongs to this tape and that an operation may be recorded there at once. */
+ *   intermediate  the generation of its recording; holds its tape alive
+ * Generations are unique in the process: one comparison with `tape->live` tells both that
+ * a handle belongs to this tape and that an operation may be recorded there at once. */
 #pragma once
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -36,8 +38,8 @@ typedef struct {
 struct TapeObject {
     PyObject_HEAD
     pyad_tape *core;
-    uint64_t generation;         /* of the recording in progress */
-    uint64_t live;               /* == generation while operations may be recorded at once, else 0 */
+    uint64_t generation; /* of the recording in progress */
+    uint64_t live; /* == generation while operations may be recorded at once, else 0 */
     uint64_t adjoint_generation; /* the recording that the adjoints belong to */
     leaf_entry *leaves;          /* registered in this generation */
     size_t leaf_count, leaf_capacity;
@@ -49,7 +51,8 @@ struct TapeObject {
 
 enum { LEAF_GENERATION = 1, CONSTANT_GENERATION = 2, FIRST_GENERATION = 16 };
 
-/* What a thread is doing. `tape` is where leaves register: the innermost `with tape:`, or the default. */
+/* What a thread is doing. `tape` is where leaves register: the innermost `with tape:`, or
+ * the default. */
 typedef struct {
     TapeObject *tape;
     PyObject *entered; /* list of the tapes below */
@@ -60,7 +63,7 @@ typedef struct {
 extern PyTypeObject Var_Type, Tape_Type;
 extern TapeObject no_tape; /* stands where a leaf is registered nowhere; never live */
 
-/* ---- raise.c -------------------------------------------------------------------------------- */
+/* ---- raise.c ---------------------------------------------------------------------- */
 
 /* Raise a row of errors.def, its %s filled in; always NULL. */
 PyObject *raise_error(int error, ...);
@@ -69,7 +72,7 @@ PyObject *raise_not_a_number(const char *what, PyObject *x);
 /* A function of the Python layer, looked up once: borrowed, or NULL with an exception. */
 PyObject *python_function(PyObject **cache, const char *module, const char *name);
 
-/* ---- thread.c ------------------------------------------------------------------------------- */
+/* ---- thread.c --------------------------------------------------------------------- */
 
 extern PyThreadState *fast_owner; /* the thread that `fast_tape` belongs to */
 extern TapeObject *fast_tape;
@@ -81,17 +84,19 @@ TapeObject *tape_here(void);
 /* Set tape->live by what this thread is doing; after any change of its state. */
 void thread_refresh(thread_state *thread);
 
-/* The tape of this thread if it was asked for last and records without further ado, else NULL. */
+/* The tape of this thread if it was asked for last and records without further ado, else
+ * NULL. */
 static inline TapeObject *fast_tape_here(void)
 {
     return PyThreadState_Get() == fast_owner && fast_tape->live ? fast_tape : NULL;
 }
 
-/* ---- tape_object.c -------------------------------------------------------------------------- */
+/* ---- tape_object.c ---------------------------------------------------------------- */
 
 /* A new Tape (of the Python class); NULL with an exception. */
 TapeObject *tape_new_default(void);
-/* Room for an operation of two leaves: 3 nodes, `count` arguments, 2 leaves. -1 with an exception. */
+/* Room for an operation of two leaves: 3 nodes, `count` arguments, 2 leaves. -1 with an
+ * exception. */
 int tape_make_room(TapeObject *tape, size_t leaves, size_t count);
 /* Register a leaf; room has been made. Returns its node. */
 uint32_t tape_register(TapeObject *tape, VarObject *leaf);
@@ -99,7 +104,8 @@ uint32_t tape_register(TapeObject *tape, VarObject *leaf);
 void tape_take_back(TapeObject *tape, size_t length, size_t arguments, size_t leaf_count);
 /* End the generation: unregister the leaves, start again from zero nodes. */
 void tape_end(TapeObject *tape);
-/* Reverse sweep from a node, without the interpreter lock where that pays. -1 with an exception. */
+/* Reverse sweep from a node, without the interpreter lock where that pays. -1 with an
+ * exception. */
 int tape_sweep(TapeObject *tape, uint32_t node, double seed);
 
 static inline int tape_has_room(const TapeObject *tape, size_t leaves, size_t count)
@@ -109,16 +115,20 @@ static inline int tape_has_room(const TapeObject *tape, size_t leaves, size_t co
            (leaves == 0 || tape->leaf_count + leaves <= tape->leaf_capacity);
 }
 
-/* ---- var.c ---------------------------------------------------------------------------------- */
+/* ---- var.c ------------------------------------------------------------------------ */
 
 extern VarObject *free_vars; /* linked by `tape` */
 extern size_t free_var_count;
 
 static inline int is_var(const PyObject *x) { return Py_IS_TYPE(x, &Var_Type); }
-static inline int is_intermediate(const VarObject *x) { return x->generation >= FIRST_GENERATION; }
+static inline int is_intermediate(const VarObject *x)
+{
+    return x->generation >= FIRST_GENERATION;
+}
 
-/* A Var whose fields the caller fills in at once (var_finish, var_new); NULL without an exception. The
- * free list keeps type and memory of a handle, so that only its count has to be set. */
+/* A Var whose fields the caller fills in at once (var_finish, var_new); NULL without an
+ * exception. The free list keeps type and memory of a handle, so that only its count has
+ * to be set. */
 static inline VarObject *var_allocate(void)
 {
     VarObject *x = free_vars;
@@ -133,7 +143,8 @@ static inline VarObject *var_allocate(void)
 }
 
 /* Makes `x` the handle of a node just pushed. The fields of leaves stay unset. */
-static inline PyObject *var_finish(VarObject *x, TapeObject *tape, double value, uint32_t node)
+static inline PyObject *var_finish(VarObject *x, TapeObject *tape, double value,
+                                   uint32_t node)
 {
     x->value = value;
     x->generation = tape->generation;
@@ -147,33 +158,36 @@ PyObject *var_new(double value, uint64_t generation);
 /* The value of `x` as a float for messages: new reference to a str. */
 PyObject *var_operation(VarObject *x);
 
-/* ---- operand.c ------------------------------------------------------------------------------ */
+/* ---- operand.c -------------------------------------------------------------------- */
 
 /* A number as a double: 1, or 0 if `x` is no real number, or -1 with an exception. */
 int number_as_double(PyObject *x, const char *what, double *value);
 /* The same with an exception instead of 0: 0, or -1. */
 int need_number(PyObject *x, const char *what, double *value);
-/* Operands of an operation, numbers and Vars: 1, or 0 if `x[i]` is neither (`*unknown` is i), or -1. */
+/* Operands of an operation, numbers and Vars: 1, or 0 if `x[i]` is neither (`*unknown` is
+ * i), or -1. */
 typedef struct {
-    const char *name;    /* of the operation, for messages */
+    const char *name; /* of the operation, for messages */
     size_t count;
-    PyObject **x;        /* borrowed */
+    PyObject **x; /* borrowed */
     pyad_operand *values;
-    TapeObject *tape;    /* where to record; NULL: the result is a constant */
+    TapeObject *tape; /* where to record; NULL: the result is a constant */
     size_t length, arguments, leaf_count; /* of the tape before, to take back */
     int any_var;
 } operands;
 int operands_read(operands *o, size_t *unknown);
-/* Finish an operation on them: make the handle of `result`, or take everything back and raise `status`. */
-PyObject *operands_finish(operands *o, int status, pyad_operand result, const char *operation);
+/* Finish an operation on them: make the handle of `result`, or take everything back and
+ * raise `status`. */
+PyObject *operands_finish(operands *o, int status, pyad_operand result,
+                          const char *operation);
 
-/* The slow way of an operation of one or two operands; `y` may be NULL. Numbers alone give a float; an
- * operand that is neither number nor Var gives NotImplemented. */
+/* The slow way of an operation of one or two operands; `y` may be NULL. Numbers alone
+ * give a float; an operand that is neither number nor Var gives NotImplemented. */
 PyObject *apply_slowly(int op, PyObject *x, PyObject *y);
 /* A node of one argument with value and partial given. */
 PyObject *record_given(VarObject *x, double value, double partial);
 
-/* ---- operators.c: one function per row, quick where nothing special is going on ----------------- */
+/* ---- operators.c: one function per row, quick where nothing special is going on --- */
 
 #define UNARY(ENUM, NAME, ...) PyObject *unary_##NAME(PyObject *x);
 #define BINARY(ENUM, NAME, ...) PyObject *binary_##NAME(PyObject *x, PyObject *y);
@@ -184,12 +198,14 @@ PyObject *record_given(VarObject *x, double value, double partial);
 #undef NARY
 extern PyNumberMethods var_as_number;
 
-/* ---- functions.c, many.c, gradient.c, ufunc.c ----------------------------------------------------- */
+/* ---- functions.c, many.c, gradient.c, ufunc.c ------------------------------------- */
 
-/* The methods of Var (static storage), and the functions of the module: 0, or -1 with an exception. */
+/* The methods of Var (static storage), and the functions of the module: 0, or -1 with an
+ * exception. */
 PyMethodDef *var_methods(void);
 int functions_add_to(PyObject *module);
-/* An operation by number on one or two operands, as pyad.exp(x) or pyad.atan2(x, y) would. */
+/* An operation by number on one or two operands, as pyad.exp(x) or pyad.atan2(x, y)
+ * would. */
 PyObject *function_call(int op, PyObject *x, PyObject *y);
 extern PyMethodDef many_functions[];
 

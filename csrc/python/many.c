@@ -1,5 +1,5 @@
-/* Operations of any number of arguments on handles: sum, dot, lincomb, prod, logsumexp, norm, and
- * from_partials, a node whose value and partials the user computed. */
+/* Operations of any number of arguments on handles: sum, dot, lincomb, prod, logsumexp,
+ * norm, and from_partials, a node whose value and partials the user computed. */
 #include "handle.h"
 
 /* Scratch for `count` operands: the sequence(s) laid side by side, and their values. */
@@ -37,7 +37,8 @@ static PyObject *items_of(PyObject *x, const char *what)
     return items;
 }
 
-/* Record `op` on the operands o->x, whose values are filled in here; the caller keeps both arrays. */
+/* Record `op` on the operands o->x, whose values are filled in here; the caller keeps
+ * both arrays. */
 static PyObject *apply_many(int op, operands *o)
 {
     pyad_operand result;
@@ -45,7 +46,8 @@ static PyObject *apply_many(int op, operands *o)
     int known = operands_read(o, &unknown);
     if (known <= 0)
         return known ? NULL : raise_not_a_number(o->name, o->x[unknown]);
-    /* The core computes the value of constants too; without a tape of its own it needs some tape. */
+    /* The core computes the value of constants too; without a tape of its own it needs
+     * some tape. */
     TapeObject *tape = o->tape ? o->tape : tape_here();
     if (!tape)
         return NULL;
@@ -74,7 +76,8 @@ static PyObject *apply_to_one(int op, const char *what, PyObject *x)
 
 static PyObject *lengths_differ(const char *what, Py_ssize_t n, Py_ssize_t m)
 {
-    PyObject *left = PyUnicode_FromFormat("%zd", n), *right = PyUnicode_FromFormat("%zd", m);
+    PyObject *left = PyUnicode_FromFormat("%zd", n),
+             *right = PyUnicode_FromFormat("%zd", m);
     if (left && right)
         raise_error(PYAD_ERROR_LENGTHS_DIFFER, what, PyUnicode_AsUTF8(left),
                     PyUnicode_AsUTF8(right));
@@ -84,11 +87,13 @@ static PyObject *lengths_differ(const char *what, Py_ssize_t n, Py_ssize_t m)
 }
 
 /* The operands of a dot: x1, y1, x2, y2, ... */
-static PyObject *apply_to_two(int op, const char *what, PyObject *const *args, Py_ssize_t given)
+static PyObject *apply_to_two(int op, const char *what, PyObject *const *args,
+                              Py_ssize_t given)
 {
     scratch s;
     if (given != 2)
-        return raise_error(PYAD_ERROR_ARGUMENTS, "pyad.dot and pyad.lincomb take two sequences");
+        return raise_error(PYAD_ERROR_ARGUMENTS,
+                           "pyad.dot and pyad.lincomb take two sequences");
     PyObject *xs = items_of(args[0], what);
     PyObject *ys = xs ? items_of(args[1], what) : NULL;
     PyObject *result = NULL;
@@ -100,7 +105,8 @@ static PyObject *apply_to_two(int op, const char *what, PyObject *const *args, P
             s.x[2 * i] = PySequence_Fast_GET_ITEM(xs, i);
             s.x[2 * i + 1] = PySequence_Fast_GET_ITEM(ys, i);
         }
-        operands o = {.name = what, .count = 2 * (size_t)count, .x = s.x, .values = s.values};
+        operands o = {
+            .name = what, .count = 2 * (size_t)count, .x = s.x, .values = s.values};
         result = apply_many(op, &o);
         scratch_free(&s);
     }
@@ -128,7 +134,7 @@ OF_ONE(NORM, norm)
 OF_TWO(DOT, dot)
 OF_TWO(LINCOMB, lincomb)
 
-/* ---- nodes with given partials ------------------------------------------------------------------ */
+/* ---- nodes with given partials ---------------------------------------------------- */
 
 static int read_partials(PyObject *partials, double *numbers)
 {
@@ -148,15 +154,16 @@ static PyObject *record_partials(double value, PyObject *arguments, PyObject *pa
     double *numbers = PyMem_Calloc(count + 1, sizeof *numbers);
     PyObject *result = NULL;
     pyad_operand node = {value, PYAD_CONSTANT};
-    operands o = {.name = "pyad.from_partials", .count = count, .x = s.x, .values = s.values};
+    operands o = {
+        .name = "pyad.from_partials", .count = count, .x = s.x, .values = s.values};
     for (size_t i = 0; i < count; i++)
         s.x[i] = PySequence_Fast_GET_ITEM(arguments, (Py_ssize_t)i);
     if (!numbers) {
         raise_error(PYAD_ERROR_NO_MEMORY);
     } else if (read_partials(partials, numbers) == 0) {
         int known = operands_read(&o, &unknown);
-        int status = known > 0 && o.tape ? pyad_tape_given(o.tape->core, value, count, s.values,
-                                                           numbers, &node)
+        int status = known > 0 && o.tape ? pyad_tape_given(o.tape->core, value, count,
+                                                           s.values, numbers, &node)
                                          : PYAD_OK;
         if (known > 0)
             result = operands_finish(&o, status, node, "given");
@@ -174,7 +181,8 @@ static PyObject *from_partials(PyObject *module, PyObject *args, PyObject *kwarg
     PyObject *number, *xs, *ds;
     double value;
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO:from_partials", names, &number, &xs, &ds) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO:from_partials", names, &number,
+                                     &xs, &ds) ||
         need_number(number, "pyad.from_partials", &value) < 0)
         return NULL;
     PyObject *arguments = items_of(xs, "pyad.from_partials");
@@ -191,20 +199,24 @@ static PyObject *from_partials(PyObject *module, PyObject *args, PyObject *kwarg
     return result;
 }
 
-#define FAST(FUNCTION) (PyCFunction)(void (*)(void))FUNCTION
+#define FAST(FUNCTION) (PyCFunction)(void (*)(void)) FUNCTION
 PyMethodDef many_functions[] = {
     {"sum", many_sum, METH_O,
      "sum(xs, /)\n--\n\nThe sum of a sequence, as one node, with compensated rounding."},
-    {"prod", many_prod, METH_O, "prod(xs, /)\n--\n\nThe product of a sequence, as one node."},
+    {"prod", many_prod, METH_O,
+     "prod(xs, /)\n--\n\nThe product of a sequence, as one node."},
     {"logsumexp", many_logsumexp, METH_O,
      "logsumexp(xs, /)\n--\n\nlog(exp(x1) + exp(x2) + ...), safe from overflow."},
-    {"norm", many_norm, METH_O, "norm(xs, /)\n--\n\nThe Euclidean norm, safe from overflow."},
+    {"norm", many_norm, METH_O,
+     "norm(xs, /)\n--\n\nThe Euclidean norm, safe from overflow."},
     {"dot", FAST(many_dot), METH_FASTCALL,
-     "dot(xs, ys, /)\n--\n\nx1*y1 + x2*y2 + ..., as one node, with compensated rounding."},
+     "dot(xs, ys, /)\n--\n\nx1*y1 + x2*y2 + ..., as one node, with compensated "
+     "rounding."},
     {"lincomb", FAST(many_lincomb), METH_FASTCALL,
      "lincomb(coefficients, xs, /)\n--\n\nc1*x1 + c2*x2 + ..., as one node."},
     {"from_partials", FAST(from_partials), METH_VARARGS | METH_KEYWORDS,
      "from_partials(value, arguments, partials)\n--\n\n"
-     "A result whose value and partial derivatives, one per argument, you computed yourself."},
+     "A result whose value and partial derivatives, one per argument, you computed "
+     "yourself."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,7 +1,7 @@
 /* pyad._handle: the module that holds the handle types and the functions on them. */
 #include "handle.h"
 
-/* ---- making variables ------------------------------------------------------------------------- */
+/* ---- making variables ------------------------------------------------------------- */
 
 static PyObject *var(PyObject *module, PyObject *args, PyObject *kwargs)
 {
@@ -18,7 +18,8 @@ static PyObject *vars(PyObject *module, PyObject *values)
         if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError))
             return NULL;
         PyErr_Clear();
-        return raise_error(PYAD_ERROR_NOT_A_SEQUENCE, "pyad.vars", Py_TYPE(values)->tp_name);
+        return raise_error(PYAD_ERROR_NOT_A_SEQUENCE, "pyad.vars",
+                           Py_TYPE(values)->tp_name);
     }
     Py_ssize_t count = PySequence_Fast_GET_SIZE(items);
     PyObject *result = PyList_New(count);
@@ -54,7 +55,7 @@ static PyObject *restore(PyObject *module, PyObject *args)
     return x;
 }
 
-/* ---- what this thread is doing ------------------------------------------------------------------ */
+/* ---- what this thread is doing ---------------------------------------------------- */
 
 /* set_mode(recording, anomaly) -> the modes before; None leaves one as it is. */
 static PyObject *set_mode(PyObject *module, PyObject *args)
@@ -82,9 +83,10 @@ static PyObject *current_tape(PyObject *module, PyObject *unused)
     return Py_XNewRef((PyObject *)tape_here());
 }
 
-/* ---- the module ------------------------------------------------------------------------------------ */
+/* ---- the module ------------------------------------------------------------------- */
 
-#define KEYWORDS(FUNCTION) (PyCFunction)(void (*)(void))FUNCTION, METH_VARARGS | METH_KEYWORDS
+#define KEYWORDS(FUNCTION)                                                               \
+    (PyCFunction)(void (*)(void)) FUNCTION, METH_VARARGS | METH_KEYWORDS
 static PyMethodDef module_functions[] = {
     {"var", KEYWORDS(var),
      "var(value, requires_grad=True, name=None)\n--\n\n"
@@ -93,12 +95,14 @@ static PyMethodDef module_functions[] = {
      "vars(values, /)\n--\n\nA list of new independent variables, made in one call."},
     {"gradient", KEYWORDS(gradient),
      "gradient(y, xs, seed=None, retain_graph=False, create_graph=False)\n--\n\n"
-     "The derivatives of y in the structure of xs: a variable, or a list, tuple or dict of them, nested\n"
+     "The derivatives of y in the structure of xs: a variable, or a list, tuple or dict "
+     "of them, nested\n"
      "as you like. Accumulates nothing; frees the recording unless retained."},
     {"_restore", restore, METH_VARARGS, NULL},
     {"_set_mode", set_mode, METH_VARARGS, NULL},
     {"current_tape", current_tape, METH_NOARGS,
-     "current_tape()\n--\n\nThe tape on which this thread records: the innermost 'with tape:', or its own."},
+     "current_tape()\n--\n\nThe tape on which this thread records: the innermost 'with "
+     "tape:', or its own."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -117,8 +121,9 @@ PyMODINIT_FUNC PyInit__handle(void)
     if (PyType_Ready(&Var_Type) < 0 || PyType_Ready(&Tape_Type) < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
-    if (module && (PyModule_AddType(module, &Var_Type) < 0 ||
-                   PyModule_AddType(module, &Tape_Type) < 0 || functions_add_to(module) < 0))
+    if (module &&
+        (PyModule_AddType(module, &Var_Type) < 0 ||
+         PyModule_AddType(module, &Tape_Type) < 0 || functions_add_to(module) < 0))
         Py_CLEAR(module);
     return module;
 }

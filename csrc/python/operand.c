@@ -1,10 +1,11 @@
-/* Operands, the slow way: numbers of every kind, constants, leaves, no_grad, detect_anomaly and every
- * error. An operation that fails here leaves the tape as it was. */
+/* Operands, the slow way: numbers of every kind, constants, leaves, no_grad,
+ * detect_anomaly and every error. An operation that fails here leaves the tape as it was.
+ */
 #include <math.h>
 
 #include "handle.h"
 
-/* ---- numbers ------------------------------------------------------------------------------------ */
+/* ---- numbers ---------------------------------------------------------------------- */
 
 /* True for numbers.Real, which NumPy's scalars and fractions are. */
 static int is_real_number(PyObject *x)
@@ -35,7 +36,8 @@ int number_as_double(PyObject *x, const char *what, double *value)
     return 1;
 }
 
-/* A 0-d array and anything else that NumPy takes for one number: new reference to a float, or NULL. */
+/* A 0-d array and anything else that NumPy takes for one number: new reference to a
+ * float, or NULL. */
 static PyObject *single_number(PyObject *x)
 {
     PyObject *shape = PyObject_GetAttrString(x, "shape");
@@ -64,7 +66,9 @@ int need_number(PyObject *x, const char *what, double *value)
     return known > 0 ? 0 : -1;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------- */
+/* ---- reading
+ * -------------------------------------------------------------------------------------
+ */
 
 static int stale(const VarObject *x)
 {
@@ -142,13 +146,14 @@ int operands_read(operands *o, size_t *unknown)
     return 1;
 }
 
-/* ---- detect_anomaly --------------------------------------------------------------------------------- */
+/* ---- detect_anomaly --------------------------------------------------------------- */
 
 /* "file:line" of the innermost frame outside this package: new reference. */
 static PyObject *user_line(void)
 {
     static PyObject *find;
-    return python_function(&find, "pyad.modes", "user_line") ? PyObject_CallNoArgs(find) : NULL;
+    return python_function(&find, "pyad.modes", "user_line") ? PyObject_CallNoArgs(find)
+                                                             : NULL;
 }
 
 static PyObject *float_text(double value)
@@ -159,7 +164,8 @@ static PyObject *float_text(double value)
     return text;
 }
 
-/* Under detect_anomaly: raise on a value that is not finite, remember where the node came from. */
+/* Under detect_anomaly: raise on a value that is not finite, remember where the node came
+ * from. */
 static int watch(TapeObject *tape, pyad_operand result, const char *operation)
 {
     PyObject *line = user_line();
@@ -183,9 +189,12 @@ static int watch(TapeObject *tape, pyad_operand result, const char *operation)
     return status;
 }
 
-/* ---- finishing ---------------------------------------------------------------------------------------- */
+/* ---- finishing
+ * ----------------------------------------------------------------------------------------
+ */
 
-PyObject *operands_finish(operands *o, int status, pyad_operand result, const char *operation)
+PyObject *operands_finish(operands *o, int status, pyad_operand result,
+                          const char *operation)
 {
     if (status)
         raise_error(status);
@@ -209,7 +218,10 @@ PyObject *apply_slowly(int op, PyObject *x, PyObject *y)
     PyObject *xs[2] = {x, y};
     pyad_operand values[2] = {{0, PYAD_CONSTANT}, {0, PYAD_CONSTANT}};
     pyad_operand result;
-    operands o = {.name = pyad_op_describe(op)->name, .count = y ? 2 : 1, .x = xs, .values = values};
+    operands o = {.name = pyad_op_describe(op)->name,
+                  .count = y ? 2 : 1,
+                  .x = xs,
+                  .values = values};
     size_t unknown;
     int known = operands_read(&o, &unknown);
     if (known <= 0)
@@ -231,6 +243,8 @@ PyObject *record_given(VarObject *x, double value, double partial)
     size_t unknown;
     if (operands_read(&o, &unknown) < 0)
         return NULL;
-    int status = o.tape ? pyad_tape_given(o.tape->core, value, 1, &argument, &partial, &result) : 0;
+    int status =
+        o.tape ? pyad_tape_given(o.tape->core, value, 1, &argument, &partial, &result)
+               : 0;
     return operands_finish(&o, status, result, o.name);
 }

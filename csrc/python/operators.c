@@ -1,27 +1,29 @@
-/* The operations on handles: one function per row of ops.def, in three tiers. The first takes results of one
- * live recording and floats, and is all that most operations see; the second adds leaves and ints; the rest
- * goes to operand.c. Room on the tape and the new handle are made first; after that nothing can fail, and
- * until then nothing has changed, so a tier that cannot simply leaves the operation to the next one. */
+/* The operations on handles: one function per row of ops.def, in three tiers. The first
+ * takes results of one live recording and floats, and is all that most operations see;
+ * the second adds leaves and ints; the rest goes to operand.c. Room on the tape and the
+ * new handle are made first; after that nothing can fail, and until then nothing has
+ * changed, so a tier that cannot simply leaves the operation to the next one. */
 #include "handle.h"
 
 #include "number.h"
 
-/* ---- first tier ----------------------------------------------------------------------------------
- * X_IS_VAR and Y_IS_VAR are 0 or 1 where this is expanded: the partial in a number is not computed, its
- * weight is the number itself. */
-#define RECORD(OP, VALUE, DA, DB, TAPE, X, I, X_IS_VAR, Y, J, Y_IS_VAR)                      \
-    do {                                                                                     \
-        VarObject *handle;                                                                   \
-        if (!tape_has_room(TAPE, 0, 2) || !(handle = var_allocate()))                        \
-            break;                                                                           \
-        const double a = X, b = Y, A = a, B = b, V = VALUE;                                  \
-        (void)A, (void)B;                                                                    \
-        uint32_t node = pyad_push_binary((TAPE)->core, OP, V, I, X_IS_VAR ? DA : a, J,       \
-                                         Y_IS_VAR ? DB : b);                                 \
-        return var_finish(handle, TAPE, V, node);                                            \
+/* ---- first tier
+ * ----------------------------------------------------------------------------------
+ * X_IS_VAR and Y_IS_VAR are 0 or 1 where this is expanded: the partial in a number is not
+ * computed, its weight is the number itself. */
+#define RECORD(OP, VALUE, DA, DB, TAPE, X, I, X_IS_VAR, Y, J, Y_IS_VAR)                  \
+    do {                                                                                 \
+        VarObject *handle;                                                               \
+        if (!tape_has_room(TAPE, 0, 2) || !(handle = var_allocate()))                    \
+            break;                                                                       \
+        const double a = X, b = Y, A = a, B = b, V = VALUE;                              \
+        (void)A, (void)B;                                                                \
+        uint32_t node = pyad_push_binary((TAPE)->core, OP, V, I, X_IS_VAR ? DA : a, J,   \
+                                         Y_IS_VAR ? DB : b);                             \
+        return var_finish(handle, TAPE, V, node);                                        \
     } while (0)
 
-/* ---- second tier ---------------------------------------------------------------------------------- */
+/* ---- second tier ------------------------------------------------------------------ */
 
 typedef struct {
     TapeObject *tape;
@@ -58,7 +60,8 @@ static int quick_number(PyObject *x, double *value)
     return 1;
 }
 
-/* Finds the tape of an operation on Vars, floats and ints; 0 if it is for the slow way. */
+/* Finds the tape of an operation on Vars, floats and ints; 0 if it is for the slow way.
+ */
 static int quick_operands(PyObject *x, PyObject *y, quick_pair *p)
 {
     p->x = is_var(x) ? (VarObject *)x : NULL;
@@ -78,7 +81,8 @@ static int quick_operands(PyObject *x, PyObject *y, quick_pair *p)
            (!p->y || belongs_to(p->y, p->tape)) && tape_has_room(p->tape, 2, 2);
 }
 
-/* The node of an operand, PYAD_CONSTANT for a number. A leaf registers itself on first use. */
+/* The node of an operand, PYAD_CONSTANT for a number. A leaf registers itself on first
+ * use. */
 static inline uint32_t quick_node(TapeObject *tape, VarObject *x)
 {
     if (!x)
@@ -88,55 +92,56 @@ static inline uint32_t quick_node(TapeObject *tape, VarObject *x)
     return tape_register(tape, x);
 }
 
-/* ---- the functions ---------------------------------------------------------------------------------- */
+/* ---- the functions ---------------------------------------------------------------- */
 
-#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, ...)                                        \
-    static PyObject *second_##NAME(PyObject *x, PyObject *y)                                 \
-    {                                                                                        \
-        quick_pair p;                                                                        \
-        VarObject *handle;                                                                   \
-        if (!quick_operands(x, y, &p) || !(handle = var_allocate()))                         \
-            return NULL;                                                                     \
-        const double a = p.a, b = p.b, A = a, B = b, V = VALUE;                              \
-        (void)A, (void)B;                                                                    \
-        uint32_t i = quick_node(p.tape, p.x), j = quick_node(p.tape, p.y);                   \
-        uint32_t node = pyad_push_binary(p.tape->core, PYAD_OP_##ENUM, V, i,                 \
-                                         p.x ? DA : a, j, p.y ? DB : b);                     \
-        return var_finish(handle, p.tape, V, node);                                          \
-    }                                                                                        \
-    static inline PyObject *quick_##NAME(PyObject *x, PyObject *y)                           \
-    {                                                                                        \
-        VarObject *u = (VarObject *)x, *v = (VarObject *)y;                                  \
-        if (is_var(x) && u->generation == u->tape->live) {                                   \
-            if (is_var(y) && v->generation == u->generation)                                 \
-                RECORD(PYAD_OP_##ENUM, VALUE, DA, DB, u->tape, u->value, u->node, 1,         \
-                       v->value, v->node, 1);                                                \
-            else if (PyFloat_CheckExact(y))                                                  \
-                RECORD(PYAD_OP_##ENUM, VALUE, DA, DB, u->tape, u->value, u->node, 1,         \
-                       PyFloat_AS_DOUBLE(y), PYAD_CONSTANT, 0);                              \
-        } else if (PyFloat_CheckExact(x) && is_var(y) && v->generation == v->tape->live) {   \
-            RECORD(PYAD_OP_##ENUM, VALUE, DA, DB, v->tape, PyFloat_AS_DOUBLE(x),             \
-                   PYAD_CONSTANT, 0, v->value, v->node, 1);                                  \
-        }                                                                                    \
-        return second_##NAME(x, y);                                                          \
-    }                                                                                        \
-    PyObject *binary_##NAME(PyObject *x, PyObject *y)                                        \
-    {                                                                                        \
-        PyObject *result = quick_##NAME(x, y);                                               \
-        return result ? result : apply_slowly(PYAD_OP_##ENUM, x, y);                         \
+#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, ...)                                    \
+    static PyObject *second_##NAME(PyObject *x, PyObject *y)                             \
+    {                                                                                    \
+        quick_pair p;                                                                    \
+        VarObject *handle;                                                               \
+        if (!quick_operands(x, y, &p) || !(handle = var_allocate()))                     \
+            return NULL;                                                                 \
+        const double a = p.a, b = p.b, A = a, B = b, V = VALUE;                          \
+        (void)A, (void)B;                                                                \
+        uint32_t i = quick_node(p.tape, p.x), j = quick_node(p.tape, p.y);               \
+        uint32_t node = pyad_push_binary(p.tape->core, PYAD_OP_##ENUM, V, i,             \
+                                         p.x ? DA : a, j, p.y ? DB : b);                 \
+        return var_finish(handle, p.tape, V, node);                                      \
+    }                                                                                    \
+    static inline PyObject *quick_##NAME(PyObject *x, PyObject *y)                       \
+    {                                                                                    \
+        VarObject *u = (VarObject *)x, *v = (VarObject *)y;                              \
+        if (is_var(x) && u->generation == u->tape->live) {                               \
+            if (is_var(y) && v->generation == u->generation)                             \
+                RECORD(PYAD_OP_##ENUM, VALUE, DA, DB, u->tape, u->value, u->node, 1,     \
+                       v->value, v->node, 1);                                            \
+            else if (PyFloat_CheckExact(y))                                              \
+                RECORD(PYAD_OP_##ENUM, VALUE, DA, DB, u->tape, u->value, u->node, 1,     \
+                       PyFloat_AS_DOUBLE(y), PYAD_CONSTANT, 0);                          \
+        } else if (PyFloat_CheckExact(x) && is_var(y) &&                                 \
+                   v->generation == v->tape->live) {                                     \
+            RECORD(PYAD_OP_##ENUM, VALUE, DA, DB, v->tape, PyFloat_AS_DOUBLE(x),         \
+                   PYAD_CONSTANT, 0, v->value, v->node, 1);                              \
+        }                                                                                \
+        return second_##NAME(x, y);                                                      \
+    }                                                                                    \
+    PyObject *binary_##NAME(PyObject *x, PyObject *y)                                    \
+    {                                                                                    \
+        PyObject *result = quick_##NAME(x, y);                                           \
+        return result ? result : apply_slowly(PYAD_OP_##ENUM, x, y);                     \
     }
-#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, ...)                                             \
-    PyObject *unary_##NAME(PyObject *x)                                                      \
-    {                                                                                        \
-        VarObject *handle;                                                                   \
-        TapeObject *tape = is_var(x) ? quick_tape((VarObject *)x) : NULL;                    \
-        if (!tape || !tape_has_room(tape, 1, 1) || !(handle = var_allocate()))               \
-            return apply_slowly(PYAD_OP_##ENUM, x, NULL);                                    \
-        const double a = ((VarObject *)x)->value, A = a, V = VALUE;                          \
-        (void)A;                                                                             \
-        uint32_t i = quick_node(tape, (VarObject *)x);                                       \
-        uint32_t node = pyad_push_unary(tape->core, PYAD_OP_##ENUM, V, i, DA);               \
-        return var_finish(handle, tape, V, node);                                            \
+#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, ...)                                         \
+    PyObject *unary_##NAME(PyObject *x)                                                  \
+    {                                                                                    \
+        VarObject *handle;                                                               \
+        TapeObject *tape = is_var(x) ? quick_tape((VarObject *)x) : NULL;                \
+        if (!tape || !tape_has_room(tape, 1, 1) || !(handle = var_allocate()))           \
+            return apply_slowly(PYAD_OP_##ENUM, x, NULL);                                \
+        const double a = ((VarObject *)x)->value, A = a, V = VALUE;                      \
+        (void)A;                                                                         \
+        uint32_t i = quick_node(tape, (VarObject *)x);                                   \
+        uint32_t node = pyad_push_unary(tape->core, PYAD_OP_##ENUM, V, i, DA);           \
+        return var_finish(handle, tape, V, node);                                        \
     }
 #define NARY(ENUM, NAME, TEXT)
 #include "ops.def"
@@ -144,7 +149,7 @@ static inline uint32_t quick_node(TapeObject *tape, VarObject *x)
 #undef UNARY
 #undef NARY
 
-/* ---- number slots -------------------------------------------------------------------------------- */
+/* ---- number slots ----------------------------------------------------------------- */
 
 static int has_attribute(PyObject *x, const char *name)
 {
@@ -158,11 +163,13 @@ static int has_attribute(PyObject *x, const char *name)
 static int is_number(PyObject *x)
 {
     static PyObject *number;
-    return python_function(&number, "numbers", "Number") ? PyObject_IsInstance(x, number) : -1;
+    return python_function(&number, "numbers", "Number") ? PyObject_IsInstance(x, number)
+                                                         : -1;
 }
 
-/* The slow way of an operator. NotImplemented goes on to Python only where the other operand may know what
- * to do (an array, a class with the reflected operator): Python's own message would name no remedy. */
+/* The slow way of an operator. NotImplemented goes on to Python only where the other
+ * operand may know what to do (an array, a class with the reflected operator): Python's
+ * own message would name no remedy. */
 static PyObject *operator_slowly(int op, PyObject *x, PyObject *y, const char *what,
                                  const char *reflected)
 {
@@ -177,13 +184,13 @@ static PyObject *operator_slowly(int op, PyObject *x, PyObject *y, const char *w
     return number < 0 ? NULL : raise_not_a_number(what, other);
 }
 
-#define OPERATOR(ENUM, NAME, WHAT, REFLECTED)                                                \
-    static PyObject *operator_##NAME(PyObject *x, PyObject *y)                               \
-    {                                                                                        \
-        PyObject *result = quick_##NAME(x, y);                                               \
-        if (result)                                                                          \
-            return result;                                                                   \
-        return operator_slowly(PYAD_OP_##ENUM, x, y, "operator " WHAT, REFLECTED);           \
+#define OPERATOR(ENUM, NAME, WHAT, REFLECTED)                                            \
+    static PyObject *operator_##NAME(PyObject *x, PyObject *y)                           \
+    {                                                                                    \
+        PyObject *result = quick_##NAME(x, y);                                           \
+        if (result)                                                                      \
+            return result;                                                               \
+        return operator_slowly(PYAD_OP_##ENUM, x, y, "operator " WHAT, REFLECTED);       \
     }
 OPERATOR(ADD, add, "+", "__radd__")
 OPERATOR(SUB, sub, "-", "__rsub__")
@@ -216,7 +223,8 @@ static PyObject *operator_divmod(PyObject *x, PyObject *y)
     return both;
 }
 
-/* A result is unchangeable and may stand for itself; a leaf's value may be assigned later. */
+/* A result is unchangeable and may stand for itself; a leaf's value may be assigned
+ * later. */
 static PyObject *operator_positive(PyObject *x)
 {
     return is_intermediate((VarObject *)x) ? Py_NewRef(x) : unary_positive(x);
@@ -224,7 +232,10 @@ static PyObject *operator_positive(PyObject *x)
 
 static int operator_bool(PyObject *x) { return ((VarObject *)x)->value != 0; }
 
-static PyObject *operator_int(PyObject *x) { return PyLong_FromDouble(((VarObject *)x)->value); }
+static PyObject *operator_int(PyObject *x)
+{
+    return PyLong_FromDouble(((VarObject *)x)->value);
+}
 
 /* Only where no derivative can be lost: on a constant, and inside no_grad. */
 static PyObject *operator_float(PyObject *x)

@@ -38,7 +38,8 @@ PyObject *raise_not_a_number(const char *what, PyObject *x)
     if (PyUnicode_Check(x) || PyBytes_Check(x))
         remedy = ": convert it with float(...)";
     else if (PyComplex_Check(x))
-        remedy = ": complex numbers are not supported, use their real and imaginary parts";
+        remedy =
+            ": complex numbers are not supported, use their real and imaginary parts";
     else if (x == Py_None)
         remedy = ": does a function lack its return?";
     else if (PyList_Check(x) || PyTuple_Check(x))

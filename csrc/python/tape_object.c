@@ -1,15 +1,18 @@
-/* Tape, the Python type: owns a recording and the register of its leaves. The Python class pyad.Tape adds
- * inspection to it. */
+/* Tape, the Python type: owns a recording and the register of its leaves. The Python
+ * class pyad.Tape adds inspection to it. */
 #include "handle.h"
 
 /* Below this a sweep takes less time than handing the interpreter lock over and back. */
 static const size_t SWEEP_HOLDS_LOCK = 2000;
-/* A thread's own tape grows no further than this while nobody can reach what is recorded on it. */
+/* A thread's own tape grows no further than this while nobody can reach what is recorded
+ * on it. */
 static const size_t ABANDONED_LENGTH = 1 << 20;
 
 static uint64_t last_generation = FIRST_GENERATION;
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life
+ * --------------------------------------------------------------------------------------
+ */
 
 static PyObject *tape_type_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -75,12 +78,14 @@ static void tape_dealloc(TapeObject *tape)
     Py_TYPE(tape)->tp_free((PyObject *)tape);
 }
 
-/* ---- recording ----------------------------------------------------------------------------------- */
+/* ---- recording -------------------------------------------------------------------- */
 
 int tape_make_room(TapeObject *tape, size_t leaves, size_t count)
 {
-    /* With no handle of it alive the thread alone holds the tape: nothing recorded can be reached. */
-    if (tape->is_default && Py_REFCNT(tape) == 1 && tape->core->length >= ABANDONED_LENGTH)
+    /* With no handle of it alive the thread alone holds the tape: nothing recorded can be
+     * reached. */
+    if (tape->is_default && Py_REFCNT(tape) == 1 &&
+        tape->core->length >= ABANDONED_LENGTH)
         tape_end(tape);
     if (tape->leaf_count + leaves > tape->leaf_capacity) {
         size_t capacity = 2 * tape->leaf_capacity + leaves + 64;
@@ -118,7 +123,9 @@ void tape_take_back(TapeObject *tape, size_t length, size_t arguments, size_t le
     tape->core->arguments = arguments;
 }
 
-/* ---- sweeping -------------------------------------------------------------------------------------- */
+/* ---- sweeping
+ * --------------------------------------------------------------------------------------
+ */
 
 int tape_sweep(TapeObject *tape, uint32_t node, double seed)
 {
@@ -134,7 +141,7 @@ int tape_sweep(TapeObject *tape, uint32_t node, double seed)
         tape->live = 0;
         tape->busy = 1;
         Py_BEGIN_ALLOW_THREADS
-        status = pyad_tape_backward(tape->core, node, seed);
+            status = pyad_tape_backward(tape->core, node, seed);
         Py_END_ALLOW_THREADS
         tape->busy = 0;
         tape->live = live;
@@ -146,7 +153,9 @@ int tape_sweep(TapeObject *tape, uint32_t node, double seed)
     return status ? -1 : 0;
 }
 
-/* ---- methods ----------------------------------------------------------------------------------------- */
+/* ---- methods
+ * -----------------------------------------------------------------------------------------
+ */
 
 static PyObject *tape_enter(PyObject *self, PyObject *unused)
 {
@@ -214,7 +223,8 @@ static Py_ssize_t tape_length(PyObject *self)
 static PyObject *get_address(TapeObject *tape, void *closure)
 {
     (void)closure;
-    return tape->busy ? raise_error(PYAD_ERROR_TAPE_BUSY) : PyLong_FromVoidPtr(tape->core);
+    return tape->busy ? raise_error(PYAD_ERROR_TAPE_BUSY)
+                      : PyLong_FromVoidPtr(tape->core);
 }
 
 static PyObject *get_has_adjoints(TapeObject *tape, void *closure)
@@ -239,14 +249,17 @@ static PyMethodDef tape_methods[] = {
     {"__enter__", tape_enter, METH_NOARGS, NULL},
     {"__exit__", tape_exit, METH_VARARGS, NULL},
     {"clear", tape_clear, METH_NOARGS,
-     "clear()\n--\n\nForget the recording. Variables computed in it keep their values only."},
+     "clear()\n--\n\nForget the recording. Variables computed in it keep their values "
+     "only."},
     {"_leaf_names", tape_leaf_names, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef tape_getset[] = {
     {"nbytes", (getter)get_nbytes, NULL,
-     "Bytes of the recording: 37 for a binary operation, 25 for a unary one, 13 for a leaf.", NULL},
+     "Bytes of the recording: 37 for a binary operation, 25 for a unary one, 13 for a "
+     "leaf.",
+     NULL},
     {"_address", (getter)get_address, NULL, NULL, NULL},
     {"_generation", (getter)get_generation, NULL, NULL, NULL},
     {"_has_adjoints", (getter)get_has_adjoints, NULL, NULL, NULL},

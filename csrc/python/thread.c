@@ -1,5 +1,6 @@
-/* What each thread is doing: its tape, and whether it records. The state lives in the dict that CPython
- * keeps for a thread, and goes with it; the last one asked for is remembered. */
+/* What each thread is doing: its tape, and whether it records. The state lives in the
+ * dict that CPython keeps for a thread, and goes with it; the last one asked for is
+ * remembered. */
 #include "handle.h"
 
 TapeObject no_tape = {.live = 0};

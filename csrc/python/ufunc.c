@@ -1,5 +1,6 @@
-/* __array_ufunc__: NumPy's functions on variables. A ufunc of the operation table called on scalars is
- * recorded here; arrays, out=, reduce and the rest are for the Python layer. */
+/* __array_ufunc__: NumPy's functions on variables. A ufunc of the operation table called
+ * on scalars is recorded here; arrays, out=, reduce and the rest are for the Python
+ * layer. */
 #include <string.h>
 
 #include "handle.h"
@@ -43,7 +44,8 @@ PyObject *var_array_ufunc(PyObject *self, PyObject *args, PyObject *kwargs)
     PyObject *method = PyTuple_GET_ITEM(args, 1), *x = PyTuple_GET_ITEM(args, 2);
     PyObject *y = count > 1 ? PyTuple_GET_ITEM(args, 3) : NULL;
     PyObject *table = operations_by_ufunc();
-    PyObject *op = table ? PyDict_GetItemWithError(table, PyTuple_GET_ITEM(args, 0)) : NULL;
+    PyObject *op =
+        table ? PyDict_GetItemWithError(table, PyTuple_GET_ITEM(args, 0)) : NULL;
     if (PyErr_Occurred())
         return NULL;
     if (op && count <= 2 && is_scalar(x) && (!y || is_scalar(y)) &&

@@ -1,4 +1,5 @@
-/* Var, the type: making, reading, comparing, copying. Its arithmetic is in operators.c. */
+/* Var, the type: making, reading, comparing, copying. Its arithmetic is in operators.c.
+ */
 #include <math.h>
 
 #include "handle.h"
@@ -7,7 +8,7 @@ static const size_t FREE_VARS_KEPT = 8192;
 VarObject *free_vars;
 size_t free_var_count;
 
-/* ---- making and freeing ------------------------------------------------------------------------ */
+/* ---- making and freeing ----------------------------------------------------------- */
 
 PyObject *var_new(double value, uint64_t generation)
 {
@@ -46,20 +47,21 @@ static PyObject *var_type_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     int requires_grad = 1;
     double value;
     (void)type;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|pO:var", names, &number, &requires_grad, &name))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|pO:var", names, &number,
+                                     &requires_grad, &name))
         return NULL;
     if (name != Py_None && !PyUnicode_Check(name))
         return raise_error(PYAD_ERROR_ARGUMENTS, "the name of a variable is a string");
     if (need_number(number, "pyad.var", &value) < 0)
         return NULL;
-    VarObject *x =
-        (VarObject *)var_new(value, requires_grad ? LEAF_GENERATION : CONSTANT_GENERATION);
+    VarObject *x = (VarObject *)var_new(value, requires_grad ? LEAF_GENERATION
+                                                             : CONSTANT_GENERATION);
     if (x && name != Py_None)
         x->name = Py_NewRef(name);
     return (PyObject *)x;
 }
 
-/* ---- what it is ----------------------------------------------------------------------------------- */
+/* ---- what it is ------------------------------------------------------------------- */
 
 static int belongs_to_ended(const VarObject *x)
 {
@@ -69,7 +71,8 @@ static int belongs_to_ended(const VarObject *x)
 PyObject *var_operation(VarObject *x)
 {
     if (!is_intermediate(x))
-        return PyUnicode_FromString(x->generation == LEAF_GENERATION ? "leaf" : "constant");
+        return PyUnicode_FromString(x->generation == LEAF_GENERATION ? "leaf"
+                                                                     : "constant");
     if (belongs_to_ended(x) || x->tape->busy)
         return PyUnicode_FromString("an ended recording");
     return PyUnicode_FromString(pyad_op_describe(x->tape->core->ops[x->node])->name);
@@ -81,7 +84,8 @@ static PyObject *var_repr(PyObject *self)
     PyObject *value = PyFloat_FromDouble(x->value);
     PyObject *operation = var_operation(x);
     PyObject *text = NULL;
-    const char *constant = x->generation == CONSTANT_GENERATION ? ", requires_grad=False" : "";
+    const char *constant =
+        x->generation == CONSTANT_GENERATION ? ", requires_grad=False" : "";
     if (value && operation && is_intermediate(x))
         text = PyUnicode_FromFormat("Var(%R, of=%R)", value, operation);
     else if (value && operation && x->name)
@@ -127,7 +131,7 @@ static PyObject *var_compare(PyObject *x, PyObject *y, int comparison)
 /* By identity: variables of equal value are not the same variable. */
 static Py_hash_t var_hash(PyObject *self) { return PyBaseObject_Type.tp_hash(self); }
 
-/* ---- attributes ------------------------------------------------------------------------------------ */
+/* ---- attributes ------------------------------------------------------------------- */
 
 static int refuse_on_result(VarObject *x, const char *what)
 {
@@ -150,7 +154,8 @@ static PyObject *get_value(VarObject *x, void *closure)
     return PyFloat_FromDouble(x->value);
 }
 
-/* The leaf leaves the recording that saw its old value: its next use registers the new one. */
+/* The leaf leaves the recording that saw its old value: its next use registers the new
+ * one. */
 static int set_value(VarObject *x, PyObject *number, void *closure)
 {
     double value;
@@ -166,7 +171,8 @@ static int set_value(VarObject *x, PyObject *number, void *closure)
     return 0;
 }
 
-/* A result knows its adjoint from the last sweep over its recording until the next sweep of that tape. */
+/* A result knows its adjoint from the last sweep over its recording until the next sweep
+ * of that tape. */
 static PyObject *get_grad(VarObject *x, void *closure)
 {
     (void)closure;
@@ -174,7 +180,8 @@ static PyObject *get_grad(VarObject *x, void *closure)
         return x->has_gradient ? PyFloat_FromDouble(x->gradient) : Py_NewRef(Py_None);
     if (x->tape->busy)
         return raise_error(PYAD_ERROR_TAPE_BUSY);
-    if (x->tape->adjoint_generation != x->generation || x->node >= x->tape->core->adjoint_count)
+    if (x->tape->adjoint_generation != x->generation ||
+        x->node >= x->tape->core->adjoint_count)
         Py_RETURN_NONE;
     return PyFloat_FromDouble(pyad_tape_adjoint(x->tape->core, x->node));
 }
@@ -203,7 +210,8 @@ static PyObject *get_requires_grad(VarObject *x, void *closure)
 static int set_requires_grad(VarObject *x, PyObject *flag, void *closure)
 {
     (void)closure;
-    int truth = flag ? PyObject_IsTrue(flag) : refuse_delete("requires_grad cannot be deleted");
+    int truth =
+        flag ? PyObject_IsTrue(flag) : refuse_delete("requires_grad cannot be deleted");
     if (truth < 0)
         return -1;
     if (is_intermediate(x))
@@ -267,22 +275,27 @@ static PyGetSetDef var_getset[] = {
     {"value", (getter)get_value, (setter)set_value,
      "The value, a float. On a leaf it may be assigned.", NULL},
     {"grad", (getter)get_grad, (setter)set_grad,
-     "The derivative of what was swept: on a leaf the sum over all backward() so far, None before\n"
+     "The derivative of what was swept: on a leaf the sum over all backward() so far, "
+     "None before\n"
      "the first; on a result that of the last sweep. On a leaf it may be assigned.",
      NULL},
     {"requires_grad", (getter)get_requires_grad, (setter)set_requires_grad,
      "False for a constant. On a leaf it may be assigned.", NULL},
-    {"name", (getter)get_name, (setter)set_name, "The name given to a leaf, or None.", NULL},
+    {"name", (getter)get_name, (setter)set_name, "The name given to a leaf, or None.",
+     NULL},
     {"node", (getter)get_node, NULL,
      "The number of its node on its tape; None if it has none (any more).", NULL},
     {"tape", (getter)get_tape, NULL, "The tape it is recorded on, or None.", NULL},
-    {"is_leaf", (getter)get_is_leaf, NULL, "True if it was not computed from variables.", NULL},
+    {"is_leaf", (getter)get_is_leaf, NULL, "True if it was not computed from variables.",
+     NULL},
     {"real", (getter)get_self, NULL, "The variable itself.", NULL},
     {"imag", (getter)get_zero, NULL, "0.0", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-/* ---- methods --------------------------------------------------------------------------------------- */
+/* ---- methods
+ * ---------------------------------------------------------------------------------------
+ */
 
 static PyObject *var_zero_grad(PyObject *self, PyObject *unused)
 {
@@ -303,7 +316,8 @@ static PyObject *var_detach(PyObject *self, PyObject *unused)
     return var_new(((VarObject *)self)->value, CONSTANT_GENERATION);
 }
 
-/* A copy of a leaf is a node, so that a function that copies its argument keeps the derivative. */
+/* A copy of a leaf is a node, so that a function that copies its argument keeps the
+ * derivative. */
 static PyObject *var_copy(PyObject *self, PyObject *unused)
 {
     (void)unused;
@@ -333,7 +347,8 @@ static PyObject *var_reduce(PyObject *self, PyObject *unused)
                                  x->name ? x->name : Py_None, grad);
 }
 
-/* "floor", "ceil" and "trunc" of math give whole numbers, whose derivative is 0: no derivative is lost. */
+/* "floor", "ceil" and "trunc" of math give whole numbers, whose derivative is 0: no
+ * derivative is lost. */
 #define TO_WHOLE(NAME)                                                                   \
     static PyObject *var_##NAME(PyObject *self, PyObject *unused)                        \
     {                                                                                    \
@@ -351,7 +366,8 @@ static PyObject *var_round(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "|O:round", &digits))
         return NULL;
     PyObject *value = PyFloat_FromDouble(((VarObject *)self)->value);
-    PyObject *rounded = value ? PyObject_CallMethod(value, "__round__", "O", digits) : NULL;
+    PyObject *rounded =
+        value ? PyObject_CallMethod(value, "__round__", "O", digits) : NULL;
     Py_XDECREF(value);
     if (!rounded || digits == Py_None)
         return rounded;
@@ -376,11 +392,14 @@ static PyObject *var_self(PyObject *self, PyObject *unused)
 static PyMethodDef own_methods[] = {
     {"backward", (PyCFunction)(void (*)(void))var_backward, METH_VARARGS | METH_KEYWORDS,
      "backward(seed=1.0, retain_graph=False, create_graph=False)\n--\n\n"
-     "Reverse sweep from this result: adds its derivatives into the .grad of the leaves, then frees\n"
+     "Reverse sweep from this result: adds its derivatives into the .grad of the leaves, "
+     "then frees\n"
      "the recording unless retained.\n\n"
-     "Raises RuntimeError on a constant, on a result whose recording has ended, and if a leaf was\n"
+     "Raises RuntimeError on a constant, on a result whose recording has ended, and if a "
+     "leaf was\n"
      "assigned since it was recorded."},
-    {"zero_grad", var_zero_grad, METH_NOARGS, "zero_grad()\n--\n\nSet .grad of a leaf to 0.0."},
+    {"zero_grad", var_zero_grad, METH_NOARGS,
+     "zero_grad()\n--\n\nSet .grad of a leaf to 0.0."},
     {"detach", var_detach, METH_NOARGS,
      "detach()\n--\n\nThe same value as a constant, which float() accepts."},
     {"is_integer", var_is_integer, METH_NOARGS,
@@ -403,7 +422,8 @@ PyMethodDef *var_own_methods(void) { return own_methods; }
 
 PyTypeObject Var_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "pyad.Var",
-    .tp_doc = "A differentiable float. Make one with pyad.var(value, requires_grad=True, name=None).",
+    .tp_doc = "A differentiable float. Make one with pyad.var(value, requires_grad=True, "
+              "name=None).",
     .tp_basicsize = sizeof(VarObject),
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_new = var_type_new,
