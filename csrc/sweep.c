@@ -83,7 +83,7 @@ uint32_t pyad_tape_bad_adjoint(const pyad_tape *tape, uint32_t node)
 
 /* Seeds of one node lie side by side, so the inner loop is over them and runs in vector
  * lanes; the widest set of instructions of the machine is chosen at load time. */
-#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) &&                \
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) &&                    \
     !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
 #define WIDEST_LANES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
