@@ -13,14 +13,17 @@ static inline int pyad_tape_reserve(pyad_tape *tape, size_t nodes, size_t count)
     return pyad_tape_grow(tape, nodes, count);
 }
 
-/* The reserved node whose arguments are the last `count` written. */
+/* The reserved node whose arguments are the last `count` written. The byte goes last: a
+ * store through a character type makes the compiler read every field again. */
 static inline uint32_t pyad_push_node(pyad_tape *tape, int op, double value, size_t count)
 {
-    size_t node = tape->length++;
-    tape->ops[node] = (uint8_t)op;
+    size_t node = tape->length, end = tape->arguments + count;
+    uint8_t *ops = tape->ops;
     tape->values[node] = value;
-    tape->arguments += count;
-    tape->first[node + 1] = (uint32_t)tape->arguments;
+    tape->first[node + 1] = (uint32_t)end;
+    tape->arguments = end;
+    tape->length = node + 1;
+    ops[node] = (uint8_t)op;
     return (uint32_t)node;
 }
 

@@ -126,21 +126,22 @@ static inline int is_intermediate(const VarObject *x)
     return x->generation >= FIRST_GENERATION;
 }
 
-/* A Var whose fields the caller fills in at once (var_finish, var_new); NULL without an
- * exception. The free list keeps type and memory of a handle, so that only its count has
- * to be set. */
-static inline VarObject *var_allocate(void)
+/* A Var from the free list, NULL if it is empty. The list keeps type and memory of a
+ * handle, so that only its count has to be set. The caller fills in the fields at once
+ * (var_finish, var_new). */
+static inline VarObject *var_reuse(void)
 {
     VarObject *x = free_vars;
     if (x) {
         free_vars = (VarObject *)x->tape;
         free_var_count--;
         Py_SET_REFCNT((PyObject *)x, 1);
-        return x;
     }
-    x = PyObject_Malloc(sizeof *x);
-    return x ? (VarObject *)PyObject_Init((PyObject *)x, &Var_Type) : NULL;
+    return x;
 }
+
+/* The same, or a new one; NULL without an exception. */
+VarObject *var_allocate(void);
 
 /* Makes `x` the handle of a node just pushed. The fields of leaves stay unset. */
 static inline PyObject *var_finish(VarObject *x, TapeObject *tape, double value,

@@ -7,6 +7,14 @@
 
 #include "number.h"
 
+/* The first tier makes no call and so saves no register; it stays so as long as the
+ * others are not inlined into it. */
+#if defined(__GNUC__)
+#define NOT_INLINE __attribute__((noinline))
+#else
+#define NOT_INLINE
+#endif
+
 /* ---- first tier
  * ----------------------------------------------------------------------------------
  * X_IS_VAR and Y_IS_VAR are 0 or 1 where this is expanded: the partial in a number is not
@@ -14,7 +22,7 @@
 #define RECORD(OP, VALUE, DA, DB, TAPE, X, I, X_IS_VAR, Y, J, Y_IS_VAR)                  \
     do {                                                                                 \
         VarObject *handle;                                                               \
-        if (!tape_has_room(TAPE, 0, 2) || !(handle = var_allocate()))                    \
+        if (!tape_has_room(TAPE, 0, 2) || !(handle = var_reuse()))                       \
             break;                                                                       \
         const double a = X, b = Y, A = a, B = b, V = VALUE;                              \
         (void)A, (void)B;                                                                \
@@ -95,12 +103,12 @@ static inline uint32_t quick_node(TapeObject *tape, VarObject *x)
 /* ---- the functions ---------------------------------------------------------------- */
 
 #define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, ...)                                    \
-    static PyObject *second_##NAME(PyObject *x, PyObject *y)                             \
+    static NOT_INLINE PyObject *second_##NAME(PyObject *x, PyObject *y)                  \
     {                                                                                    \
         quick_pair p;                                                                    \
         VarObject *handle;                                                               \
         if (!quick_operands(x, y, &p) || !(handle = var_allocate()))                     \
-            return NULL;                                                                 \
+            return apply_slowly(PYAD_OP_##ENUM, x, y);                                   \
         const double a = p.a, b = p.b, A = a, B = b, V = VALUE;                          \
         (void)A, (void)B;                                                                \
         uint32_t i = quick_node(p.tape, p.x), j = quick_node(p.tape, p.y);               \
@@ -125,11 +133,7 @@ static inline uint32_t quick_node(TapeObject *tape, VarObject *x)
         }                                                                                \
         return second_##NAME(x, y);                                                      \
     }                                                                                    \
-    PyObject *binary_##NAME(PyObject *x, PyObject *y)                                    \
-    {                                                                                    \
-        PyObject *result = quick_##NAME(x, y);                                           \
-        return result ? result : apply_slowly(PYAD_OP_##ENUM, x, y);                     \
-    }
+    PyObject *binary_##NAME(PyObject *x, PyObject *y) { return quick_##NAME(x, y); }
 #define UNARY(ENUM, NAME, NUMPY, VALUE, DA, ...)                                         \
     PyObject *unary_##NAME(PyObject *x)                                                  \
     {                                                                                    \
@@ -167,38 +171,34 @@ static int is_number(PyObject *x)
                                                          : -1;
 }
 
-/* The slow way of an operator. NotImplemented goes on to Python only where the other
- * operand may know what to do (an array, a class with the reflected operator): Python's
- * own message would name no remedy. */
-static PyObject *operator_slowly(int op, PyObject *x, PyObject *y, const char *what,
-                                 const char *reflected)
+/* NotImplemented goes on to Python only where the other operand may know what to do (an
+ * array, a class with the reflected operator): Python's own message names no remedy. */
+static NOT_INLINE PyObject *not_implemented(PyObject *x, PyObject *y, const char *what,
+                                            const char *reflected)
 {
-    PyObject *result = apply_slowly(op, x, y);
-    if (result != Py_NotImplemented)
-        return result;
     PyObject *other = is_var(x) ? y : x;
     int number = is_number(other);
     if (number == 0 && other == y && has_attribute(y, reflected))
-        return result;
-    Py_DECREF(result);
+        return Py_NewRef(Py_NotImplemented);
     return number < 0 ? NULL : raise_not_a_number(what, other);
 }
 
-#define OPERATOR(ENUM, NAME, WHAT, REFLECTED)                                            \
+#define OPERATOR(NAME, WHAT, REFLECTED)                                                  \
     static PyObject *operator_##NAME(PyObject *x, PyObject *y)                           \
     {                                                                                    \
         PyObject *result = quick_##NAME(x, y);                                           \
-        if (result)                                                                      \
+        if (result != Py_NotImplemented)                                                 \
             return result;                                                               \
-        return operator_slowly(PYAD_OP_##ENUM, x, y, "operator " WHAT, REFLECTED);       \
+        Py_DECREF(result);                                                               \
+        return not_implemented(x, y, "operator " WHAT, REFLECTED);                       \
     }
-OPERATOR(ADD, add, "+", "__radd__")
-OPERATOR(SUB, sub, "-", "__rsub__")
-OPERATOR(MUL, mul, "*", "__rmul__")
-OPERATOR(DIV, div, "/", "__rtruediv__")
-OPERATOR(FLOORDIV, floordiv, "//", "__rfloordiv__")
-OPERATOR(MOD, mod, "%", "__rmod__")
-OPERATOR(POW, pow, "**", "__rpow__")
+OPERATOR(add, "+", "__radd__")
+OPERATOR(sub, "-", "__rsub__")
+OPERATOR(mul, "*", "__rmul__")
+OPERATOR(div, "/", "__rtruediv__")
+OPERATOR(floordiv, "//", "__rfloordiv__")
+OPERATOR(mod, "%", "__rmod__")
+OPERATOR(pow, "**", "__rpow__")
 
 /* x ** 2 is recorded as a square: the commonest power, and no pow in it. */
 static PyObject *operator_power(PyObject *x, PyObject *y, PyObject *modulo)

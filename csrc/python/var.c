@@ -10,6 +10,15 @@ size_t free_var_count;
 
 /* ---- making and freeing ----------------------------------------------------------- */
 
+VarObject *var_allocate(void)
+{
+    VarObject *x = var_reuse();
+    if (x)
+        return x;
+    x = PyObject_Malloc(sizeof *x);
+    return x ? (VarObject *)PyObject_Init((PyObject *)x, &Var_Type) : NULL;
+}
+
 PyObject *var_new(double value, uint64_t generation)
 {
     VarObject *x = var_allocate();
