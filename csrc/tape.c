@@ -85,24 +85,47 @@ static int resize(void **array, size_t used, size_t bytes)
     return grown != NULL;
 }
 
-static size_t doubled(size_t capacity, size_t needed, size_t limit)
+/* A capacity for `needed` items: doubled, so that growing costs a constant per item. */
+static size_t roomy(size_t capacity, size_t needed, size_t limit)
 {
     size_t size = capacity < SMALLEST_CAPACITY ? SMALLEST_CAPACITY : 2 * capacity;
+    if (needed <= capacity)
+        return capacity;
     size = size < needed ? needed : size;
     return size < limit ? size : limit;
 }
 
+/* As `roomy` where that exceeds max_bytes: an eighth more, or just what is needed. */
+static size_t tight(size_t capacity, size_t needed, int exact)
+{
+    size_t size = exact ? needed : needed + needed / 8;
+    return needed <= capacity ? capacity : size;
+}
+
+/* Capacities for so many nodes and arguments within max_bytes; false if there are none.
+ */
+static int plan_capacity(const pyad_tape *tape, size_t *nodes, size_t *arguments)
+{
+    size_t needed_nodes = *nodes, needed_arguments = *arguments;
+    *nodes = roomy(tape->node_capacity, needed_nodes, NODE_LIMIT);
+    *arguments = roomy(tape->argument_capacity, needed_arguments, ARGUMENT_LIMIT);
+    for (int exact = 0; exact < 2; exact++) {
+        if (!tape->max_bytes ||
+            reserved_bytes(tape, *nodes, *arguments) <= tape->max_bytes)
+            return 1;
+        *nodes = tight(tape->node_capacity, needed_nodes, exact);
+        *arguments = tight(tape->argument_capacity, needed_arguments, exact);
+    }
+    return reserved_bytes(tape, *nodes, *arguments) <= tape->max_bytes;
+}
+
 int pyad_tape_grow(pyad_tape *tape, size_t more_nodes, size_t count)
 {
-    size_t nodes = tape->node_capacity, arguments = tape->argument_capacity;
+    size_t nodes = tape->length + more_nodes, arguments = tape->arguments + count;
     if (more_nodes > NODE_LIMIT - tape->length ||
         count > ARGUMENT_LIMIT - tape->arguments)
         return PYAD_ERROR_TAPE_FULL;
-    if (tape->length + more_nodes > nodes)
-        nodes = doubled(nodes, tape->length + more_nodes, NODE_LIMIT);
-    if (tape->arguments + count > arguments)
-        arguments = doubled(arguments, tape->arguments + count, ARGUMENT_LIMIT);
-    if (tape->max_bytes && reserved_bytes(tape, nodes, arguments) > tape->max_bytes)
+    if (!plan_capacity(tape, &nodes, &arguments))
         return PYAD_ERROR_NO_MEMORY;
     if (nodes > tape->node_capacity) {
         if (!RESIZE(tape->ops, tape->length, nodes) ||

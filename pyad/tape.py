@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -55,9 +56,14 @@ class Tape(_handle.Tape):
 
     __slots__ = ()
 
-    @property
-    def _core(self) -> Any:
-        return ffi.cast("pyad_tape *", self._address)
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[Any]:
+        """The C tape; meanwhile no other thread can record on it, since cffi lets them run."""
+        address = self._hold()
+        try:
+            yield ffi.cast("pyad_tape *", address)
+        finally:
+            self._release()
 
     @staticmethod
     def _view(pointer: Any, count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -74,39 +80,42 @@ class Tape(_handle.Tape):
     @property
     def ops(self) -> npt.NDArray[np.uint8]:
         """The operation of each node: its place in `pyad.operations()`. Shape (len,)."""
-        return self._view(lib.pyad_tape_pin_ops(self._core), len(self), np.uint8)
+        with self._held() as core:
+            return self._view(lib.pyad_tape_pin_ops(core), len(self), np.uint8)
 
     @property
     def first(self) -> npt.NDArray[np.uint32]:
         """Where the arguments of each node start, and the last ones end. Shape (len + 1,)."""
-        count = len(self) + 1
-        view = self._view(lib.pyad_tape_pin_first(self._core), count, np.uint32)
+        with self._held() as core:
+            view = self._view(lib.pyad_tape_pin_first(core), len(self) + 1, np.uint32)
         return view if view.size else np.zeros(1, np.uint32)
 
     @property
     def indices(self) -> npt.NDArray[np.uint32]:
         """The nodes that are arguments, or `pyad.tape.CONSTANT`. Shape (arguments,)."""
-        core = self._core
-        count = lib.pyad_tape_arguments(core)
-        return self._view(lib.pyad_tape_pin_indices(core), count, np.uint32)
+        with self._held() as core:
+            count = lib.pyad_tape_arguments(core)
+            return self._view(lib.pyad_tape_pin_indices(core), count, np.uint32)
 
     @property
     def weights(self) -> npt.NDArray[np.float64]:
         """The partial derivative in each argument, or the constant itself. Shape (arguments,)."""
-        core = self._core
-        count = lib.pyad_tape_arguments(core)
-        return self._view(lib.pyad_tape_pin_weights(core), count, np.float64)
+        with self._held() as core:
+            count = lib.pyad_tape_arguments(core)
+            return self._view(lib.pyad_tape_pin_weights(core), count, np.float64)
 
     @property
     def values(self) -> npt.NDArray[np.float64]:
         """The value of each node. Shape (len,)."""
-        return self._view(lib.pyad_tape_pin_values(self._core), len(self), np.float64)
+        with self._held() as core:
+            return self._view(lib.pyad_tape_pin_values(core), len(self), np.float64)
 
     @property
     def adjoints(self) -> npt.NDArray[np.float64]:
         """The adjoints of the last sweep, also after its recording has ended; else empty."""
         count = ffi.new("size_t *")
-        pointer = lib.pyad_tape_pin_adjoints(self._core, count)
+        with self._held() as core:
+            pointer = lib.pyad_tape_pin_adjoints(core, count)
         return self._view(pointer, count[0], np.float64)[1:]
 
     # ---- sweeps ------------------------------------------------------------------------------
@@ -140,20 +149,23 @@ class Tape(_handle.Tape):
         width = given[0].size if len(given) else 1
         rows = np.zeros((len(self) + 1, width))
         rows[1:] = given.reshape(len(self), width)
-        sweep(self._core, width, ffi.from_buffer("double[]", rows))
+        with self._held() as core:
+            sweep(core, width, ffi.from_buffer("double[]", rows))
         return rows[1:].reshape(given.shape)
 
     # ---- inspection ----------------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:
         """Counts and bytes of the recording, and how often each operation occurs."""
-        core = self._core
         counts = Counter(self.ops.tolist())
+        with self._held() as core:
+            arguments = lib.pyad_tape_arguments(core)
+            reserved = lib.pyad_tape_reserved(core)
         return {
             "nodes": len(self),
-            "arguments": lib.pyad_tape_arguments(core),
+            "arguments": arguments,
             "nbytes": self.nbytes,
-            "reserved_bytes": lib.pyad_tape_reserved(core),
+            "reserved_bytes": reserved,
             "operations": {OPERATIONS[op].name: n for op, n in sorted(counts.items())},
         }
 

@@ -32,7 +32,9 @@ static int find_start(PyObject *y, const char *what, TapeObject **tape, uint32_t
         return -1;
     }
     *tape = x->tape == &no_tape ? tape_here() : x->tape;
-    if (!*tape || (x->tape == &no_tape && tape_make_room(*tape, 1, 0) < 0))
+    if (!*tape || tape_check_idle(*tape) < 0)
+        return -1;
+    if (x->tape == &no_tape && tape_make_room(*tape, 1, 0) < 0)
         return -1;
     *node = x->tape == *tape ? x->node : tape_register(*tape, x);
     return 0;
@@ -89,9 +91,7 @@ static int sweep_and_check(TapeObject *tape, uint32_t node, double seed)
     return thread->anomaly ? check_adjoints(tape, node) : 0;
 }
 
-/* ---- backward
- * ----------------------------------------------------------------------------------------
- */
+/* ---- backward --------------------------------------------------------------------- */
 
 static int read_seed(PyObject *given, const char *what, double *seed)
 {
@@ -129,9 +129,7 @@ PyObject *var_backward(PyObject *self, PyObject *args, PyObject *kwargs)
     return status < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-/* ---- gradient
- * ----------------------------------------------------------------------------------------
- */
+/* ---- gradient --------------------------------------------------------------------- */
 
 typedef struct {
     TapeObject *tape;

@@ -95,6 +95,8 @@ static inline TapeObject *fast_tape_here(void)
 
 /* A new Tape (of the Python class); NULL with an exception. */
 TapeObject *tape_new_default(void);
+/* 0, or -1 with an exception if another thread is sweeping the tape. */
+int tape_check_idle(const TapeObject *tape);
 /* Room for an operation of two leaves: 3 nodes, `count` arguments, 2 leaves. -1 with an
  * exception. */
 int tape_make_room(TapeObject *tape, size_t leaves, size_t count);

@@ -66,9 +66,7 @@ int need_number(PyObject *x, const char *what, double *value)
     return known > 0 ? 0 : -1;
 }
 
-/* ---- reading
- * -------------------------------------------------------------------------------------
- */
+/* ---- reading ---------------------------------------------------------------------- */
 
 static int stale(const VarObject *x)
 {
@@ -92,13 +90,6 @@ static int take_intermediate(operands *o, const VarObject *x)
     }
     o->tape = x->tape;
     return 0;
-}
-
-static int take_back_from_busy(const operands *o)
-{
-    if (o->tape && o->tape->busy)
-        raise_error(PYAD_ERROR_TAPE_BUSY);
-    return o->tape && o->tape->busy ? -1 : 0;
 }
 
 int operands_read(operands *o, size_t *unknown)
@@ -131,7 +122,7 @@ int operands_read(operands *o, size_t *unknown)
         o->tape = thread->tape;
     if (!o->tape)
         return 1;
-    if (take_back_from_busy(o) < 0 || tape_make_room(o->tape, leaves, 2 * o->count) < 0)
+    if (tape_check_idle(o->tape) < 0 || tape_make_room(o->tape, leaves, 2 * o->count) < 0)
         return -1;
     o->length = o->tape->core->length;
     o->arguments = o->tape->core->arguments;
@@ -189,9 +180,7 @@ static int watch(TapeObject *tape, pyad_operand result, const char *operation)
     return status;
 }
 
-/* ---- finishing
- * ----------------------------------------------------------------------------------------
- */
+/* ---- finishing -------------------------------------------------------------------- */
 
 PyObject *operands_finish(operands *o, int status, pyad_operand result,
                           const char *operation)

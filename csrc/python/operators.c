@@ -15,9 +15,9 @@
 #define NOT_INLINE
 #endif
 
-/* ---- first tier
- * ----------------------------------------------------------------------------------
- * X_IS_VAR and Y_IS_VAR are 0 or 1 where this is expanded: the partial in a number is not
+/* ---- first tier ------------------------------------------------------------------- */
+
+/* X_IS_VAR and Y_IS_VAR are 0 or 1 where this is expanded: the partial in a number is not
  * computed, its weight is the number itself. */
 #define RECORD(OP, VALUE, DA, DB, TAPE, X, I, X_IS_VAR, Y, J, Y_IS_VAR)                  \
     do {                                                                                 \
@@ -211,6 +211,16 @@ static PyObject *operator_power(PyObject *x, PyObject *y, PyObject *modulo)
     return operator_pow(x, y);
 }
 
+/* Scalars have no matrix product; an array on the right knows what to say. */
+static PyObject *operator_matmul(PyObject *x, PyObject *y)
+{
+    if (is_var(x) && !is_var(y) && has_attribute(y, "__rmatmul__"))
+        return Py_NewRef(Py_NotImplemented);
+    return raise_error(
+        PYAD_ERROR_ARGUMENTS,
+        "the operator @ is for arrays, not for scalars: use * or pyad.dot");
+}
+
 static PyObject *operator_divmod(PyObject *x, PyObject *y)
 {
     PyObject *quotient = operator_floordiv(x, y);
@@ -258,6 +268,7 @@ PyNumberMethods var_as_number = {
     .nb_true_divide = operator_div,
     .nb_floor_divide = operator_floordiv,
     .nb_remainder = operator_mod,
+    .nb_matrix_multiply = operator_matmul,
     .nb_divmod = operator_divmod,
     .nb_power = operator_power,
     .nb_negative = unary_neg,

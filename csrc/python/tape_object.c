@@ -10,9 +10,7 @@ static const size_t ABANDONED_LENGTH = 1 << 20;
 
 static uint64_t last_generation = FIRST_GENERATION;
 
-/* ---- life
- * --------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------- */
 
 static PyObject *tape_type_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -21,8 +19,11 @@ static PyObject *tape_type_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:Tape", names, &limit))
         return NULL;
     size_t max_bytes = limit == Py_None ? 0 : PyLong_AsSize_t(limit);
-    if (max_bytes == (size_t)-1 && PyErr_Occurred())
-        return NULL;
+    if (PyErr_Occurred() || (limit != Py_None && max_bytes == 0)) {
+        PyErr_Clear();
+        return raise_error(PYAD_ERROR_ARGUMENTS,
+                           "max_bytes of a Tape is a positive whole number, or None");
+    }
     TapeObject *tape = (TapeObject *)type->tp_alloc(type, 0);
     if (!tape)
         return NULL;
@@ -80,6 +81,13 @@ static void tape_dealloc(TapeObject *tape)
 
 /* ---- recording -------------------------------------------------------------------- */
 
+int tape_check_idle(const TapeObject *tape)
+{
+    if (tape->busy)
+        raise_error(PYAD_ERROR_TAPE_BUSY);
+    return tape->busy ? -1 : 0;
+}
+
 int tape_make_room(TapeObject *tape, size_t leaves, size_t count)
 {
     /* With no handle of it alive the thread alone holds the tape: nothing recorded can be
@@ -123,28 +131,37 @@ void tape_take_back(TapeObject *tape, size_t length, size_t arguments, size_t le
     tape->core->arguments = arguments;
 }
 
-/* ---- sweeping
- * --------------------------------------------------------------------------------------
- */
+/* ---- sweeping --------------------------------------------------------------------- */
+
+/* Between hold and release the tape is read without the interpreter lock: every operation
+ * on it takes the slow way, and is refused there. */
+static void hold(TapeObject *tape)
+{
+    tape->busy = 1;
+    tape->live = 0;
+}
+
+static void release(TapeObject *tape)
+{
+    thread_state *thread = thread_here();
+    tape->busy = 0;
+    if (thread && thread->tape == tape)
+        thread_refresh(thread);
+}
 
 int tape_sweep(TapeObject *tape, uint32_t node, double seed)
 {
-    if (tape->busy) {
-        raise_error(PYAD_ERROR_TAPE_BUSY);
+    if (tape_check_idle(tape) < 0)
         return -1;
-    }
     int status;
     if (node < SWEEP_HOLDS_LOCK) {
         status = pyad_tape_backward(tape->core, node, seed);
     } else {
-        uint64_t live = tape->live;
-        tape->live = 0;
-        tape->busy = 1;
+        hold(tape);
         Py_BEGIN_ALLOW_THREADS
             status = pyad_tape_backward(tape->core, node, seed);
         Py_END_ALLOW_THREADS
-        tape->busy = 0;
-        tape->live = live;
+        release(tape);
     }
     if (status)
         raise_error(status);
@@ -153,9 +170,7 @@ int tape_sweep(TapeObject *tape, uint32_t node, double seed)
     return status ? -1 : 0;
 }
 
-/* ---- methods
- * -----------------------------------------------------------------------------------------
- */
+/* ---- methods ---------------------------------------------------------------------- */
 
 static PyObject *tape_enter(PyObject *self, PyObject *unused)
 {
@@ -193,9 +208,29 @@ static PyObject *tape_clear(PyObject *self, PyObject *unused)
 {
     (void)unused;
     TapeObject *tape = (TapeObject *)self;
-    if (tape->busy)
-        return raise_error(PYAD_ERROR_TAPE_BUSY);
+    if (tape_check_idle(tape) < 0)
+        return NULL;
     tape_end(tape);
+    Py_RETURN_NONE;
+}
+
+/* _hold() gives the address of the pyad_tape to the binding, which calls _release(). */
+static PyObject *tape_hold(PyObject *self, PyObject *unused)
+{
+    TapeObject *tape = (TapeObject *)self;
+    (void)unused;
+    if (tape_check_idle(tape) < 0)
+        return NULL;
+    PyObject *address = PyLong_FromVoidPtr(tape->core);
+    if (address)
+        hold(tape);
+    return address;
+}
+
+static PyObject *tape_release(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    release((TapeObject *)self);
     Py_RETURN_NONE;
 }
 
@@ -220,13 +255,6 @@ static Py_ssize_t tape_length(PyObject *self)
     return (Py_ssize_t)((TapeObject *)self)->core->length;
 }
 
-static PyObject *get_address(TapeObject *tape, void *closure)
-{
-    (void)closure;
-    return tape->busy ? raise_error(PYAD_ERROR_TAPE_BUSY)
-                      : PyLong_FromVoidPtr(tape->core);
-}
-
 static PyObject *get_has_adjoints(TapeObject *tape, void *closure)
 {
     (void)closure;
@@ -239,18 +267,14 @@ static PyObject *get_nbytes(TapeObject *tape, void *closure)
     return PyLong_FromSize_t(pyad_tape_nbytes(tape->core));
 }
 
-static PyObject *get_generation(TapeObject *tape, void *closure)
-{
-    (void)closure;
-    return PyLong_FromUnsignedLongLong(tape->generation);
-}
-
 static PyMethodDef tape_methods[] = {
     {"__enter__", tape_enter, METH_NOARGS, NULL},
     {"__exit__", tape_exit, METH_VARARGS, NULL},
     {"clear", tape_clear, METH_NOARGS,
      "clear()\n--\n\nForget the recording. Variables computed in it keep their values "
      "only."},
+    {"_hold", tape_hold, METH_NOARGS, NULL},
+    {"_release", tape_release, METH_NOARGS, NULL},
     {"_leaf_names", tape_leaf_names, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -260,8 +284,6 @@ static PyGetSetDef tape_getset[] = {
      "Bytes of the recording: 37 for a binary operation, 25 for a unary one, 13 for a "
      "leaf.",
      NULL},
-    {"_address", (getter)get_address, NULL, NULL, NULL},
-    {"_generation", (getter)get_generation, NULL, NULL, NULL},
     {"_has_adjoints", (getter)get_has_adjoints, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -302,9 +302,7 @@ static PyGetSetDef var_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-/* ---- methods
- * ---------------------------------------------------------------------------------------
- */
+/* ---- methods ---------------------------------------------------------------------- */
 
 static PyObject *var_zero_grad(PyObject *self, PyObject *unused)
 {
@@ -354,6 +352,15 @@ static PyObject *var_reduce(PyObject *self, PyObject *unused)
     return !grad ? NULL
                  : Py_BuildValue("O(dNON)", restore, x->value, get_requires_grad(x, NULL),
                                  x->name ? x->name : Py_None, grad);
+}
+
+static PyObject *var_repr_svg(PyObject *self, PyObject *unused)
+{
+    static PyObject *draw;
+    (void)unused;
+    if (!python_function(&draw, "pyad.drawing", "svg_of"))
+        return NULL;
+    return PyObject_CallOneArg(draw, self);
 }
 
 /* "floor", "ceil" and "trunc" of math give whole numbers, whose derivative is 0: no
@@ -414,6 +421,7 @@ static PyMethodDef own_methods[] = {
     {"is_integer", var_is_integer, METH_NOARGS,
      "is_integer()\n--\n\nWhether the value is a whole number."},
     {"conjugate", var_self, METH_NOARGS, "conjugate()\n--\n\nThe variable itself."},
+    {"_repr_svg_", var_repr_svg, METH_NOARGS, NULL},
     {"__copy__", var_copy, METH_NOARGS, NULL},
     {"__deepcopy__", var_copy, METH_O, NULL},
     {"__reduce__", var_reduce, METH_NOARGS, NULL},
