@@ -8,10 +8,9 @@ import timeit
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-from bench.measure import Effort, Ratio, interleaved
+from bench.measure import Effort, Ratio, interleaved, seconds_per_call, settle
 from bench.problems import Problem, check_gradient
 from bench.tools import Plain, PyadEager, Tool
 
@@ -27,6 +26,7 @@ __all__ = [
 
 STATEMENTS = 20  # products in a row, so that the loop around them does not count
 LOOPS = 200
+CYCLES = 5  # gradients in one sample of the phases
 
 
 def _small(variables: Sequence[Any], m: Any) -> Any:
@@ -93,21 +93,27 @@ class Phases:
 
 def phases(problem: Problem, effort: Effort) -> Phases:
     """The recording and the sweep of pyad, timed separately."""
-    recorder = PyadEager(problem.start)
     value = Plain.prepare(problem)
+    recorder = PyadEager(problem.start)
     nodes = 0
-    times: list[tuple[float, float, float]] = []
-    for _ in range(max(effort.rounds, 3)):
-        instants = [time.perf_counter()]
-        value()
-        instants.append(time.perf_counter())
+
+    def gradient() -> tuple[float, float]:
+        nonlocal nodes
+        began = time.perf_counter()
         y = problem.function(recorder.begin(), recorder.functions)
-        instants.append(time.perf_counter())
+        recorded = time.perf_counter()
         nodes = len(y.tape)
-        instants.append(time.perf_counter())
+        resumed = time.perf_counter()
         recorder.sweep(y)
-        instants.append(time.perf_counter())
-        unit, record, _, sweep = (b - a for a, b in pairwise(instants))
+        return recorded - began, time.perf_counter() - resumed
+
+    times: list[tuple[float, float, float]] = []
+    for _ in range(effort.rounds):
+        settle(value)
+        unit = seconds_per_call(value, CYCLES)
+        settle(gradient)
+        cycles = [gradient() for _ in range(CYCLES)]
+        record, sweep = (sum(column) / CYCLES for column in zip(*cycles, strict=True))
         times.append((unit, record, sweep))
     return Phases(
         nodes=nodes,

@@ -79,15 +79,11 @@ __all__ = [  # noqa: RUF022  (many to a line)
 # fmt: on
 
 fabs = _handle.abs
+log = _handle._log_to_base
 
 
 def _value(x: Any) -> Any:
     return x.value if isinstance(x, Var) else x
-
-
-def log(x: Any, base: Any = None, /) -> Any:
-    """The natural logarithm, or that to another base."""
-    return _handle.log(x) if base is None else _handle.log(x) / _handle.log(base)
 
 
 def fsum(xs: Iterable[Any], /) -> Any:

@@ -26,17 +26,20 @@ class _Mode:
     _anomaly: bool | None = None
 
     def __init__(self) -> None:
-        self._before: list[tuple[bool, bool]] = []
+        self._before: list[tuple[bool | None, bool | None]] = []
 
     def __enter__(self) -> None:
-        self._before.append(_handle._set_mode(self._recording, self._anomaly))
-
-    def __exit__(self, *exception: object) -> None:
-        recording, anomaly = self._before.pop()
-        _handle._set_mode(
+        recording, anomaly = _handle._get_mode()
+        before = (
             None if self._recording is None else recording,
             None if self._anomaly is None else anomaly,
         )
+        self._before.append(before)  # first, so that a mode once set is always left again
+        _handle._set_mode(self._recording, self._anomaly)
+
+    def __exit__(self, kind: object, value: object, trace: object) -> None:
+        recording, anomaly = self._before.pop()
+        _handle._set_mode(recording, anomaly)
 
     def __call__(self, function: F) -> F:
         """`function` with this mode around each of its calls."""

@@ -32,6 +32,7 @@ class CasadiSX(Tool):
         x = casadi.vertcat(*symbols)
         y = problem.function(symbols, functions)
         function = casadi.Function("f", [x], [y, casadi.gradient(y, x)])
+        buffer: Any  # its stub knows other arguments than its documentation
         buffer, evaluate = function.buffer()
         start, value = array("d", problem.start), array("d", [0.0])
         gradient = array("d", bytes(8 * len(start)))

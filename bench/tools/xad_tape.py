@@ -12,7 +12,11 @@ __all__ = ["XadTape"]
 
 
 class XadTape(Recorder):
-    """A tape of its own, active from `begin` to `sweep`; leaves registered once."""
+    """A tape of its own, active from `begin` to `sweep`, and cleared for each recording.
+
+    `newRecording` alone would spare the new leaves, but keeps some bytes of every earlier recording
+    and takes longer each time. What lives on the tape must go while the tape is active.
+    """
 
     name = "XAD"
     package = "xad"
@@ -22,14 +26,15 @@ class XadTape(Recorder):
         import xad.math
 
         self.functions = namespace(xad.math, relu=relu)
-        self.leaves = [xad.adj_1st.Real(value) for value in start]
+        self.start = start
+        self.leaf = xad.adj_1st.Real
         self.tape = xad.adj_1st.Tape()
-        with self.tape:
-            for leaf in self.leaves:
-                self.tape.registerInput(leaf)
 
     def begin(self) -> list[Any]:
         self.tape.activate()
+        self.tape.clearAll()
+        self.leaves = [self.leaf(value) for value in self.start]
+        self.tape.registerInputs(self.leaves)
         self.tape.newRecording()
         return self.leaves
 
@@ -38,5 +43,6 @@ class XadTape(Recorder):
         y.setDerivative(1.0)
         self.tape.computeAdjoints()
         derivatives = [leaf.getDerivative() for leaf in self.leaves]
+        del y, self.leaves
         self.tape.deactivate()
         return derivatives

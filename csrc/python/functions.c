@@ -93,6 +93,28 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* log(a) or log(a, base): what math.log is. In C, since every likelihood calls it. */
+static PyObject *log_to_base(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (count == 1)
+        return function_log(module, args[0]);
+    if (count != 2)
+        return raise_error(PYAD_ERROR_ARGUMENTS,
+                           "log takes one argument, or two with a base");
+    PyObject *natural = function_log(module, args[0]);
+    PyObject *base = natural ? function_log(module, args[1]) : NULL;
+    PyObject *result = base ? function_call(PYAD_OP_DIV, natural, base) : NULL;
+    Py_XDECREF(natural);
+    Py_XDECREF(base);
+    return result;
+}
+
+static PyMethodDef other_functions[] = {
+    {"_log_to_base", (PyCFunction)(void (*)(void))log_to_base, METH_FASTCALL,
+     "log(a, base=e, /)\n--\n\nThe natural logarithm, or that to another base."},
+    {NULL, NULL, 0, NULL},
+};
+
 /* Methods: every row, then every row whose NumPy name is another one. */
 static const struct {
     PyMethodDef method;
@@ -157,6 +179,7 @@ static int add_names(PyObject *module)
 int functions_add_to(PyObject *module)
 {
     if (PyModule_AddFunctions(module, functions) < 0 ||
+        PyModule_AddFunctions(module, other_functions) < 0 ||
         PyModule_AddFunctions(module, many_functions) < 0)
         return -1;
     return add_names(module);

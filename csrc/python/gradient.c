@@ -8,8 +8,29 @@
 
 /* ---- where to start --------------------------------------------------------------- */
 
-/* The node of `y`, and its tape; a leaf registers itself. -1 with an exception. */
-static int find_start(PyObject *y, const char *what, TapeObject **tape, uint32_t *node)
+/* The node that a sweep starts from; and, if that is a leaf registered for it, how long
+ * the recording was before. */
+typedef struct {
+    TapeObject *tape; /* held */
+    uint32_t node;
+    size_t length, leaf_count;
+} start;
+
+/* A leaf that no tape knows becomes a node of this thread's tape. */
+static int start_at_new(start *s, VarObject *leaf)
+{
+    s->tape = tape_here();
+    if (!s->tape || tape_check_idle(s->tape) < 0 || tape_make_room(s->tape, 1, 0) < 0)
+        return -1;
+    s->length = s->tape->core->length;
+    s->leaf_count = s->tape->leaf_count;
+    s->node = tape_register(s->tape, leaf);
+    return 0;
+}
+
+/* Finds where a sweep from `y` starts; leave_start comes after it. -1 with an exception.
+ */
+static int find_start(PyObject *y, const char *what, start *s)
 {
     if (!is_var(y)) {
         raise_error(PYAD_ERROR_NOT_A_VAR, what, Py_TYPE(y)->tp_name);
@@ -20,24 +41,23 @@ static int find_start(PyObject *y, const char *what, TapeObject **tape, uint32_t
         raise_error(PYAD_ERROR_NO_GRADIENT);
         return -1;
     }
-    if (is_intermediate(x)) {
-        *tape = x->tape;
-        *node = x->node;
-        if (x->generation == x->tape->generation)
-            return 0;
-        PyObject *value = PyObject_Repr(y);
-        if (value)
-            raise_error(PYAD_ERROR_STALE, PyUnicode_AsUTF8(value));
-        Py_XDECREF(value);
+    if (is_intermediate(x) && x->generation != x->tape->generation)
+        return raise_stale(x);
+    *s = (start){.tape = x->tape, .node = x->node, .length = SIZE_MAX - 1};
+    if (x->tape == &no_tape && start_at_new(s, x) < 0)
         return -1;
-    }
-    *tape = x->tape == &no_tape ? tape_here() : x->tape;
-    if (!*tape || tape_check_idle(*tape) < 0)
-        return -1;
-    if (x->tape == &no_tape && tape_make_room(*tape, 1, 0) < 0)
-        return -1;
-    *node = x->tape == *tape ? x->node : tape_register(*tape, x);
+    Py_INCREF(s->tape);
     return 0;
+}
+
+/* A sweep that failed leaves the tape as it was: the leaf registered for it goes again.
+ */
+static void leave_start(start *s, int failed)
+{
+    TapeObject *tape = s->tape;
+    if (failed && !tape->busy && tape->core->length == s->length + 1)
+        tape_take_back(tape, s->length, tape->core->arguments, s->leaf_count);
+    Py_DECREF(tape);
 }
 
 /* ---- checks after the sweep ------------------------------------------------------- */
@@ -54,7 +74,7 @@ static int check_leaves(const TapeObject *tape)
             continue;
         PyObject *text = PyObject_Repr((PyObject *)entry->leaf);
         if (text)
-            raise_error(PYAD_ERROR_LEAF_CHANGED, PyUnicode_AsUTF8(text));
+            raise_error(PYAD_ERROR_LEAF_CHANGED, message_text(text));
         Py_XDECREF(text);
         return -1;
     }
@@ -74,9 +94,8 @@ static int check_adjoints(TapeObject *tape, uint32_t start)
     PyObject *text = adjoint ? PyObject_Repr(adjoint) : NULL;
     if (text && !PyErr_Occurred())
         raise_error(PYAD_ERROR_BAD_ADJOINT, pyad_op_describe(tape->core->ops[node])->name,
-                    PyUnicode_AsUTF8(text),
-                    line ? PyUnicode_AsUTF8(line)
-                         : "a line recorded outside detect_anomaly");
+                    message_text(text),
+                    line ? message_text(line) : "a line recorded outside detect_anomaly");
     Py_XDECREF(number);
     Py_XDECREF(adjoint);
     Py_XDECREF(text);
@@ -105,18 +124,17 @@ PyObject *var_backward(PyObject *self, PyObject *args, PyObject *kwargs)
     PyObject *given = NULL;
     int retain = 0, create = 0;
     double seed;
-    TapeObject *tape;
-    uint32_t node;
+    start s;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|Opp:backward", names, &given,
                                      &retain, &create))
         return NULL;
     if (create)
         return raise_error(PYAD_ERROR_NO_CREATE_GRAPH);
     if (read_seed(given, "backward(seed)", &seed) < 0 ||
-        find_start(self, "backward", &tape, &node) < 0)
+        find_start(self, "backward", &s) < 0)
         return NULL;
-    Py_INCREF(tape);
-    int status = sweep_and_check(tape, node, seed);
+    TapeObject *tape = s.tape;
+    int status = sweep_and_check(tape, s.node, seed);
     for (size_t i = 0; status == 0 && i < tape->leaf_count; i++) {
         VarObject *leaf = tape->leaves[i].leaf;
         double adjoint = pyad_tape_adjoint(tape->core, tape->leaves[i].node);
@@ -125,7 +143,7 @@ PyObject *var_backward(PyObject *self, PyObject *args, PyObject *kwargs)
     }
     if (status == 0 && !retain)
         tape_end(tape);
-    Py_DECREF(tape);
+    leave_start(&s, status < 0);
     return status < 0 ? NULL : Py_NewRef(Py_None);
 }
 
@@ -134,6 +152,7 @@ PyObject *var_backward(PyObject *self, PyObject *args, PyObject *kwargs)
 typedef struct {
     TapeObject *tape;
     PyObject *sums; /* {leaf: adjoint}, made if a leaf may be registered more than once */
+    int checking;   /* before the sweep, whether all can be read: then nothing is */
 } reader;
 
 static int sum_leaves(reader *r)
@@ -170,9 +189,10 @@ static PyObject *read_var(reader *r, VarObject *x)
     if (x->generation == CONSTANT_GENERATION)
         return raise_error(PYAD_ERROR_CONSTANT_GIVEN);
     if (is_intermediate(x) && x->generation != tape->generation)
-        return raise_error(x->generation == x->tape->generation ? PYAD_ERROR_OTHER_TAPE
-                                                                : PYAD_ERROR_STALE,
-                           "given to pyad.gradient");
+        return x->generation == x->tape->generation ? raise_error(PYAD_ERROR_OTHER_TAPE)
+                                                    : (raise_stale(x), NULL);
+    if (r->checking)
+        Py_RETURN_NONE;
     if (is_intermediate(x) || (x->tape == tape && !tape->duplicates))
         return PyFloat_FromDouble(pyad_tape_adjoint(tape->core, x->node));
     return x->registrations ? read_sum(r, x) : PyFloat_FromDouble(0.0);
@@ -180,12 +200,14 @@ static PyObject *read_var(reader *r, VarObject *x)
 
 static PyObject *read_tree(reader *r, PyObject *xs);
 
+/* The items are held while they are read: a container among them runs Python code. */
 static PyObject *read_sequence(reader *r, PyObject *xs, int list)
 {
-    Py_ssize_t count = PySequence_Fast_GET_SIZE(xs);
-    PyObject *result = list ? PyList_New(count) : PyTuple_New(count);
+    PyObject *items = PySequence_Tuple(xs);
+    Py_ssize_t count = items ? PyTuple_GET_SIZE(items) : 0;
+    PyObject *result = !items ? NULL : list ? PyList_New(count) : PyTuple_New(count);
     for (Py_ssize_t i = 0; result && i < count; i++) {
-        PyObject *item = read_tree(r, PySequence_Fast_GET_ITEM(xs, i));
+        PyObject *item = read_tree(r, PyTuple_GET_ITEM(items, i));
         if (!item)
             Py_CLEAR(result);
         else if (list)
@@ -193,19 +215,7 @@ static PyObject *read_sequence(reader *r, PyObject *xs, int list)
         else
             PyTuple_SET_ITEM(result, i, item);
     }
-    return result;
-}
-
-static PyObject *read_dict(reader *r, PyObject *xs)
-{
-    PyObject *result = PyDict_New(), *key, *value;
-    Py_ssize_t position = 0;
-    while (result && PyDict_Next(xs, &position, &key, &value)) {
-        PyObject *item = read_tree(r, value);
-        if (!item || PyDict_SetItem(result, key, item) < 0)
-            Py_CLEAR(result);
-        Py_XDECREF(item);
-    }
+    Py_XDECREF(items);
     return result;
 }
 
@@ -215,8 +225,8 @@ static PyObject *read_item(PyObject *capsule, PyObject *x)
     return r ? read_tree(r, x) : NULL;
 }
 
-/* Named tuples, arrays of variables and other containers are taken apart by the Python
- * layer. */
+/* Dicts, named tuples, arrays of variables and other containers are taken apart by the
+ * Python layer. */
 static PyObject *read_other(reader *r, PyObject *xs)
 {
     static PyMethodDef definition = {"read", read_item, METH_O, NULL};
@@ -245,7 +255,7 @@ static PyObject *read_tree(reader *r, PyObject *xs)
     if (PyList_CheckExact(xs) || PyTuple_CheckExact(xs))
         result = read_sequence(r, xs, PyList_CheckExact(xs));
     else
-        result = PyDict_CheckExact(xs) ? read_dict(r, xs) : read_other(r, xs);
+        result = read_other(r, xs);
     Py_LeaveRecursiveCall();
     return result;
 }
@@ -256,8 +266,7 @@ PyObject *gradient(PyObject *module, PyObject *args, PyObject *kwargs)
     PyObject *y, *xs, *given = NULL;
     int retain = 0, create = 0;
     double seed;
-    uint32_t node;
-    reader r = {NULL, NULL};
+    start s;
     (void)module;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|Opp:gradient", names, &y, &xs,
                                      &given, &retain, &create))
@@ -265,13 +274,18 @@ PyObject *gradient(PyObject *module, PyObject *args, PyObject *kwargs)
     if (create)
         return raise_error(PYAD_ERROR_NO_CREATE_GRAPH);
     if (read_seed(given, "pyad.gradient(seed)", &seed) < 0 ||
-        find_start(y, "pyad.gradient", &r.tape, &node) < 0)
+        find_start(y, "pyad.gradient", &s) < 0)
         return NULL;
-    Py_INCREF(r.tape);
-    PyObject *result = sweep_and_check(r.tape, node, seed) < 0 ? NULL : read_tree(&r, xs);
+    reader r = {.tape = s.tape, .checking = 1};
+    PyObject *checked = read_tree(&r, xs), *result = NULL;
+    if (checked && sweep_and_check(s.tape, s.node, seed) == 0) {
+        r.checking = 0;
+        result = read_tree(&r, xs);
+    }
+    Py_XDECREF(checked);
     Py_XDECREF(r.sums);
     if (result && !retain)
-        tape_end(r.tape);
-    Py_DECREF(r.tape);
+        tape_end(s.tape);
+    leave_start(&s, !result);
     return result;
 }

@@ -69,6 +69,8 @@ extern TapeObject no_tape; /* stands where a leaf is registered nowhere; never l
 PyObject *raise_error(int error, ...);
 /* Raise NOT_A_NUMBER for `x` given to `what`. */
 PyObject *raise_not_a_number(const char *what, PyObject *x);
+/* The text of a str for a message, "?" if it has none (`text` may be NULL). */
+const char *message_text(PyObject *text);
 /* A function of the Python layer, looked up once: borrowed, or NULL with an exception. */
 PyObject *python_function(PyObject **cache, const char *module, const char *name);
 
@@ -167,6 +169,11 @@ PyObject *var_operation(VarObject *x);
 int number_as_double(PyObject *x, const char *what, double *value);
 /* The same with an exception instead of 0: 0, or -1. */
 int need_number(PyObject *x, const char *what, double *value);
+/* The items of an iterable as a tuple, which nobody else can change; NULL with an
+ * exception that names `what`. */
+PyObject *items_of(PyObject *x, const char *what);
+/* Raise STALE for a result of an ended recording; always -1. */
+int raise_stale(const VarObject *x);
 /* Operands of an operation, numbers and Vars: 1, or 0 if `x[i]` is neither (`*unknown` is
  * i), or -1. */
 typedef struct {
@@ -200,6 +207,10 @@ PyObject *record_given(VarObject *x, double value, double partial);
 #undef BINARY
 #undef NARY
 extern PyNumberMethods var_as_number;
+/* Whether `x` is a numbers.Number: 1, 0, or -1 with an exception. */
+int is_number(PyObject *x);
+/* Builtins that never know what to do with a variable, whatever operators they have. */
+int is_container(PyObject *x);
 
 /* ---- functions.c, many.c, gradient.c, ufunc.c ------------------------------------- */
 

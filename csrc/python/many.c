@@ -26,17 +26,6 @@ static void scratch_free(scratch *s)
     PyMem_Free(s->values);
 }
 
-/* A list or tuple of the items of `x`; NULL with an exception that names `what`. */
-static PyObject *items_of(PyObject *x, const char *what)
-{
-    PyObject *items = PyUnicode_Check(x) || is_var(x) ? NULL : PySequence_Fast(x, "");
-    if (!items && (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_TypeError))) {
-        PyErr_Clear();
-        raise_error(PYAD_ERROR_NOT_A_SEQUENCE, what, Py_TYPE(x)->tp_name);
-    }
-    return items;
-}
-
 /* Record `op` on the operands o->x, whose values are filled in here; the caller keeps
  * both arrays. */
 static PyObject *apply_many(int op, operands *o)
@@ -61,11 +50,11 @@ static PyObject *apply_to_one(int op, const char *what, PyObject *x)
     PyObject *items = items_of(x, what);
     if (!items)
         return NULL;
-    size_t count = (size_t)PySequence_Fast_GET_SIZE(items);
+    size_t count = (size_t)PyTuple_GET_SIZE(items);
     PyObject *result = NULL;
     if (scratch_new(&s, count) == 0) {
         for (size_t i = 0; i < count; i++)
-            s.x[i] = PySequence_Fast_GET_ITEM(items, (Py_ssize_t)i);
+            s.x[i] = PyTuple_GET_ITEM(items, (Py_ssize_t)i);
         operands o = {.name = what, .count = count, .x = s.x, .values = s.values};
         result = apply_many(op, &o);
         scratch_free(&s);
@@ -79,8 +68,8 @@ static PyObject *lengths_differ(const char *what, Py_ssize_t n, Py_ssize_t m)
     PyObject *left = PyUnicode_FromFormat("%zd", n),
              *right = PyUnicode_FromFormat("%zd", m);
     if (left && right)
-        raise_error(PYAD_ERROR_LENGTHS_DIFFER, what, PyUnicode_AsUTF8(left),
-                    PyUnicode_AsUTF8(right));
+        raise_error(PYAD_ERROR_LENGTHS_DIFFER, what, message_text(left),
+                    message_text(right));
     Py_XDECREF(left);
     Py_XDECREF(right);
     return NULL;
@@ -97,13 +86,13 @@ static PyObject *apply_to_two(int op, const char *what, PyObject *const *args,
     PyObject *xs = items_of(args[0], what);
     PyObject *ys = xs ? items_of(args[1], what) : NULL;
     PyObject *result = NULL;
-    Py_ssize_t count = ys ? PySequence_Fast_GET_SIZE(xs) : 0;
-    if (ys && count != PySequence_Fast_GET_SIZE(ys)) {
-        lengths_differ(what, count, PySequence_Fast_GET_SIZE(ys));
+    Py_ssize_t count = ys ? PyTuple_GET_SIZE(xs) : 0;
+    if (ys && count != PyTuple_GET_SIZE(ys)) {
+        lengths_differ(what, count, PyTuple_GET_SIZE(ys));
     } else if (ys && scratch_new(&s, 2 * (size_t)count) == 0) {
         for (Py_ssize_t i = 0; i < count; i++) {
-            s.x[2 * i] = PySequence_Fast_GET_ITEM(xs, i);
-            s.x[2 * i + 1] = PySequence_Fast_GET_ITEM(ys, i);
+            s.x[2 * i] = PyTuple_GET_ITEM(xs, i);
+            s.x[2 * i + 1] = PyTuple_GET_ITEM(ys, i);
         }
         operands o = {
             .name = what, .count = 2 * (size_t)count, .x = s.x, .values = s.values};
@@ -138,8 +127,8 @@ OF_TWO(LINCOMB, lincomb)
 
 static int read_partials(PyObject *partials, double *numbers)
 {
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(partials); i++)
-        if (need_number(PySequence_Fast_GET_ITEM(partials, i), "pyad.from_partials",
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(partials); i++)
+        if (need_number(PyTuple_GET_ITEM(partials, i), "pyad.from_partials",
                         &numbers[i]) < 0)
             return -1;
     return 0;
@@ -147,7 +136,7 @@ static int read_partials(PyObject *partials, double *numbers)
 
 static PyObject *record_partials(double value, PyObject *arguments, PyObject *partials)
 {
-    size_t count = (size_t)PySequence_Fast_GET_SIZE(arguments), unknown;
+    size_t count = (size_t)PyTuple_GET_SIZE(arguments), unknown;
     scratch s;
     if (scratch_new(&s, count) < 0)
         return NULL;
@@ -157,7 +146,7 @@ static PyObject *record_partials(double value, PyObject *arguments, PyObject *pa
     operands o = {
         .name = "pyad.from_partials", .count = count, .x = s.x, .values = s.values};
     for (size_t i = 0; i < count; i++)
-        s.x[i] = PySequence_Fast_GET_ITEM(arguments, (Py_ssize_t)i);
+        s.x[i] = PyTuple_GET_ITEM(arguments, (Py_ssize_t)i);
     if (!numbers) {
         raise_error(PYAD_ERROR_NO_MEMORY);
     } else if (read_partials(partials, numbers) == 0) {
@@ -188,10 +177,9 @@ static PyObject *from_partials(PyObject *module, PyObject *args, PyObject *kwarg
     PyObject *arguments = items_of(xs, "pyad.from_partials");
     PyObject *partials = arguments ? items_of(ds, "pyad.from_partials") : NULL;
     PyObject *result = NULL;
-    if (partials &&
-        PySequence_Fast_GET_SIZE(arguments) != PySequence_Fast_GET_SIZE(partials))
-        lengths_differ("pyad.from_partials", PySequence_Fast_GET_SIZE(arguments),
-                       PySequence_Fast_GET_SIZE(partials));
+    if (partials && PyTuple_GET_SIZE(arguments) != PyTuple_GET_SIZE(partials))
+        lengths_differ("pyad.from_partials", PyTuple_GET_SIZE(arguments),
+                       PyTuple_GET_SIZE(partials));
     else if (partials)
         result = record_partials(value, arguments, partials);
     Py_XDECREF(arguments);

@@ -13,18 +13,13 @@ static PyObject *var(PyObject *module, PyObject *args, PyObject *kwargs)
 static PyObject *vars(PyObject *module, PyObject *values)
 {
     (void)module;
-    PyObject *items = PyUnicode_Check(values) ? NULL : PySequence_Fast(values, "");
-    if (!items) {
-        if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError))
-            return NULL;
-        PyErr_Clear();
-        return raise_error(PYAD_ERROR_NOT_A_SEQUENCE, "pyad.vars",
-                           Py_TYPE(values)->tp_name);
-    }
-    Py_ssize_t count = PySequence_Fast_GET_SIZE(items);
+    PyObject *items = items_of(values, "pyad.vars");
+    if (!items)
+        return NULL;
+    Py_ssize_t count = PyTuple_GET_SIZE(items);
     PyObject *result = PyList_New(count);
     for (Py_ssize_t i = 0; result && i < count; i++) {
-        PyObject *item = PySequence_Fast_GET_ITEM(items, i), *leaf = NULL;
+        PyObject *item = PyTuple_GET_ITEM(items, i), *leaf = NULL;
         double value;
         if (PyFloat_CheckExact(item))
             leaf = var_new(PyFloat_AS_DOUBLE(item), LEAF_GENERATION);
@@ -57,24 +52,40 @@ static PyObject *restore(PyObject *module, PyObject *args)
 
 /* ---- what this thread is doing ---------------------------------------------------- */
 
-/* set_mode(recording, anomaly) -> the modes before; None leaves one as it is. */
-static PyObject *set_mode(PyObject *module, PyObject *args)
+/* get_mode() -> (recording, anomaly) */
+static PyObject *get_mode(PyObject *module, PyObject *unused)
 {
-    PyObject *recording, *anomaly;
+    thread_state *thread = thread_here();
+    (void)module, (void)unused;
+    return thread ? PyTuple_Pack(2, thread->no_grad ? Py_False : Py_True,
+                                 thread->anomaly ? Py_True : Py_False)
+                  : NULL;
+}
+
+/* set_mode(recording, anomaly); None leaves one as it is. Allocates nothing, so that a
+ * mode can be left when memory is short. */
+static PyObject *set_mode(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
     thread_state *thread = thread_here();
     (void)module;
-    if (!thread || !PyArg_ParseTuple(args, "OO", &recording, &anomaly))
-        return NULL;
-    PyObject *before = Py_BuildValue("(NN)", PyBool_FromLong(!thread->no_grad),
-                                     PyBool_FromLong(thread->anomaly));
-    if (!before)
-        return NULL;
-    if (recording != Py_None)
-        thread->no_grad = recording == Py_False;
-    if (anomaly != Py_None)
-        thread->anomaly = anomaly == Py_True;
+    if (!thread || count != 2)
+        return thread ? raise_error(PYAD_ERROR_ARGUMENTS, "_set_mode takes two modes")
+                      : NULL;
+    if (args[0] != Py_None)
+        thread->no_grad = args[0] == Py_False;
+    if (args[1] != Py_None)
+        thread->anomaly = args[1] == Py_True;
     thread_refresh(thread);
-    return before;
+    Py_RETURN_NONE;
+}
+
+/* _refuse(what, x): raises what `what` raises when it is given `x` for a number. */
+static PyObject *refuse(PyObject *module, PyObject *args)
+{
+    const char *what;
+    PyObject *x;
+    (void)module;
+    return PyArg_ParseTuple(args, "sO", &what, &x) ? raise_not_a_number(what, x) : NULL;
 }
 
 static PyObject *current_tape(PyObject *module, PyObject *unused)
@@ -99,7 +110,9 @@ static PyMethodDef module_functions[] = {
      "of them, nested\n"
      "as you like. Accumulates nothing; frees the recording unless retained."},
     {"_restore", restore, METH_VARARGS, NULL},
-    {"_set_mode", set_mode, METH_VARARGS, NULL},
+    {"_refuse", refuse, METH_VARARGS, NULL},
+    {"_get_mode", get_mode, METH_NOARGS, NULL},
+    {"_set_mode", (PyCFunction)(void (*)(void))set_mode, METH_FASTCALL, NULL},
     {"current_tape", current_tape, METH_NOARGS,
      "current_tape()\n--\n\nThe tape on which this thread records: the innermost 'with "
      "tape:', or its own."},

@@ -37,14 +37,14 @@ int number_as_double(PyObject *x, const char *what, double *value)
 }
 
 /* A 0-d array and anything else that NumPy takes for one number: new reference to a
- * float, or NULL. */
+ * float, or NULL, with an exception if looking failed. */
 static PyObject *single_number(PyObject *x)
 {
     PyObject *shape = PyObject_GetAttrString(x, "shape");
     int single = shape && PyTuple_Check(shape) && PyTuple_GET_SIZE(shape) == 0;
     Py_XDECREF(shape);
     PyObject *item = single ? PyObject_CallMethod(x, "item", NULL) : NULL;
-    if (!item)
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_AttributeError))
         PyErr_Clear();
     return item;
 }
@@ -54,7 +54,7 @@ int need_number(PyObject *x, const char *what, double *value)
     int known = number_as_double(x, what, value);
     if (known == 0 && !is_var(x)) {
         PyObject *item = single_number(x);
-        known = item ? number_as_double(item, what, value) : 0;
+        known = item ? number_as_double(item, what, value) : PyErr_Occurred() ? -1 : 0;
         Py_XDECREF(item);
     }
     if (known == 0 && is_var(x) && ((VarObject *)x)->generation != CONSTANT_GENERATION)
@@ -66,14 +66,30 @@ int need_number(PyObject *x, const char *what, double *value)
     return known > 0 ? 0 : -1;
 }
 
+PyObject *items_of(PyObject *x, const char *what)
+{
+    if (PyList_CheckExact(x) || PyTuple_CheckExact(x))
+        return PySequence_Tuple(x);
+    PyObject *iterator = PyUnicode_Check(x) || is_var(x) ? NULL : PyObject_GetIter(x);
+    if (!iterator) {
+        if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError))
+            return NULL;
+        PyErr_Clear();
+        return raise_error(PYAD_ERROR_NOT_A_SEQUENCE, what, Py_TYPE(x)->tp_name);
+    }
+    PyObject *items = PySequence_Tuple(iterator);
+    Py_DECREF(iterator);
+    return items;
+}
+
 /* ---- reading ---------------------------------------------------------------------- */
 
-static int stale(const VarObject *x)
+int raise_stale(const VarObject *x)
 {
     PyObject *value = PyFloat_FromDouble(x->value);
     PyObject *text = value ? PyObject_Repr(value) : NULL;
     if (text)
-        raise_error(PYAD_ERROR_STALE, PyUnicode_AsUTF8(text));
+        raise_error(PYAD_ERROR_STALE, message_text(text));
     Py_XDECREF(value);
     Py_XDECREF(text);
     return -1;
@@ -83,7 +99,7 @@ static int stale(const VarObject *x)
 static int take_intermediate(operands *o, const VarObject *x)
 {
     if (x->generation != x->tape->generation)
-        return stale(x);
+        return raise_stale(x);
     if (o->tape && o->tape != x->tape) {
         raise_error(PYAD_ERROR_MIXED_TAPES, o->name);
         return -1;
@@ -92,34 +108,54 @@ static int take_intermediate(operands *o, const VarObject *x)
     return 0;
 }
 
-int operands_read(operands *o, size_t *unknown)
+/* Numbers come first: one of the user's own class runs code of the user's, which may end
+ * the recording that variables were seen in. */
+static int read_numbers(operands *o, size_t *unknown)
+{
+    for (size_t i = 0; i < o->count; i++) {
+        o->values[i].node = PYAD_CONSTANT;
+        *unknown = i;
+        int known =
+            is_var(o->x[i]) ? 1 : number_as_double(o->x[i], o->name, &o->values[i].value);
+        if (known <= 0)
+            return known;
+    }
+    return 1;
+}
+
+/* The values of the variables, and the tape that they decide. Counts the leaves. */
+static int read_variables(operands *o, size_t *leaves)
 {
     thread_state *thread = thread_here();
     if (!thread)
         return -1;
-    size_t leaves = 0;
-    o->tape = NULL;
-    o->any_var = 0;
     for (size_t i = 0; i < o->count; i++) {
         VarObject *x = (VarObject *)o->x[i];
-        o->values[i].node = PYAD_CONSTANT;
-        if (!is_var(o->x[i])) {
-            int known = number_as_double(o->x[i], o->name, &o->values[i].value);
-            *unknown = i;
-            if (known <= 0)
-                return known;
+        if (!is_var(o->x[i]))
             continue;
-        }
         o->any_var = 1;
         o->values[i].value = x->value;
         if (thread->no_grad)
             continue;
         if (is_intermediate(x) && take_intermediate(o, x) < 0)
             return -1;
-        leaves += x->generation == LEAF_GENERATION;
+        *leaves += x->generation == LEAF_GENERATION;
     }
-    if (leaves && !o->tape)
+    if (*leaves && !o->tape)
         o->tape = thread->tape;
+    return 1;
+}
+
+int operands_read(operands *o, size_t *unknown)
+{
+    size_t leaves = 0;
+    o->tape = NULL;
+    o->any_var = 0;
+    int known = read_numbers(o, unknown);
+    if (known > 0)
+        known = read_variables(o, &leaves);
+    if (known <= 0)
+        return known;
     if (!o->tape)
         return 1;
     if (tape_check_idle(o->tape) < 0 || tape_make_room(o->tape, leaves, 2 * o->count) < 0)
@@ -156,23 +192,24 @@ static PyObject *float_text(double value)
 }
 
 /* Under detect_anomaly: raise on a value that is not finite, remember where the node came
- * from. */
-static int watch(TapeObject *tape, pyad_operand result, const char *operation)
+ * from, and the leaves that were registered for it. */
+static int watch(operands *o, pyad_operand result, const char *operation)
 {
     PyObject *line = user_line();
     int status = line ? 0 : -1;
     if (line && !isfinite(result.value)) {
         PyObject *text = float_text(result.value);
         if (text)
-            raise_error(PYAD_ERROR_BAD_VALUE, operation, PyUnicode_AsUTF8(text),
-                        PyUnicode_AsUTF8(line));
+            raise_error(PYAD_ERROR_BAD_VALUE, operation, message_text(text),
+                        message_text(line));
         Py_XDECREF(text);
         status = -1;
-    } else if (line && tape) {
-        PyObject *node = PyLong_FromUnsignedLong(result.node);
-        if (!tape->origins)
-            tape->origins = PyDict_New();
-        if (!node || !tape->origins || PyDict_SetItem(tape->origins, node, line) < 0)
+    }
+    if (!status && o->tape && !o->tape->origins && !(o->tape->origins = PyDict_New()))
+        status = -1;
+    for (size_t i = o->length; !status && o->tape && i <= result.node; i++) {
+        PyObject *node = PyLong_FromSize_t(i);
+        if (!node || PyDict_SetItem(o->tape->origins, node, line) < 0)
             status = -1;
         Py_XDECREF(node);
     }
@@ -187,7 +224,7 @@ PyObject *operands_finish(operands *o, int status, pyad_operand result,
 {
     if (status)
         raise_error(status);
-    else if (thread_here()->anomaly && watch(o->tape, result, operation) < 0)
+    else if (thread_here()->anomaly && watch(o, result, operation) < 0)
         status = -1;
     PyObject *handle = NULL;
     if (!status && result.node != PYAD_CONSTANT) {

@@ -155,16 +155,24 @@ static inline uint32_t quick_node(TapeObject *tape, VarObject *x)
 
 /* ---- number slots ----------------------------------------------------------------- */
 
+/* 1, 0, or -1 with an exception. */
 static int has_attribute(PyObject *x, const char *name)
 {
     PyObject *found = PyObject_GetAttrString((PyObject *)Py_TYPE(x), name);
-    if (!found)
-        PyErr_Clear();
+    if (!found && !PyErr_ExceptionMatches(PyExc_AttributeError))
+        return -1;
+    PyErr_Clear();
     Py_XDECREF(found);
     return found != NULL;
 }
 
-static int is_number(PyObject *x)
+int is_container(PyObject *x)
+{
+    return PyUnicode_Check(x) || PyBytes_Check(x) || PyByteArray_Check(x) ||
+           PyList_Check(x) || PyTuple_Check(x) || PyDict_Check(x) || PyAnySet_Check(x);
+}
+
+int is_number(PyObject *x)
 {
     static PyObject *number;
     return python_function(&number, "numbers", "Number") ? PyObject_IsInstance(x, number)
@@ -177,10 +185,12 @@ static NOT_INLINE PyObject *not_implemented(PyObject *x, PyObject *y, const char
                                             const char *reflected)
 {
     PyObject *other = is_var(x) ? y : x;
-    int number = is_number(other);
-    if (number == 0 && other == y && has_attribute(y, reflected))
+    int number = is_number(other), reflects = 0;
+    if (number == 0 && other == y && !is_container(y))
+        reflects = has_attribute(y, reflected);
+    if (reflects > 0)
         return Py_NewRef(Py_NotImplemented);
-    return number < 0 ? NULL : raise_not_a_number(what, other);
+    return number < 0 || reflects < 0 ? NULL : raise_not_a_number(what, other);
 }
 
 #define OPERATOR(NAME, WHAT, REFLECTED)                                                  \
@@ -214,20 +224,42 @@ static PyObject *operator_power(PyObject *x, PyObject *y, PyObject *modulo)
 /* Scalars have no matrix product; an array on the right knows what to say. */
 static PyObject *operator_matmul(PyObject *x, PyObject *y)
 {
-    if (is_var(x) && !is_var(y) && has_attribute(y, "__rmatmul__"))
+    int reflects = is_var(x) && !is_var(y) ? has_attribute(y, "__rmatmul__") : 0;
+    if (reflects > 0)
         return Py_NewRef(Py_NotImplemented);
-    return raise_error(
-        PYAD_ERROR_ARGUMENTS,
-        "the operator @ is for arrays, not for scalars: use * or pyad.dot");
+    return reflects < 0 ? NULL
+                        : raise_error(PYAD_ERROR_ARGUMENTS,
+                                      "the operator @ is for arrays, not for scalars: "
+                                      "use * or pyad.dot");
 }
 
+/* The tape that an operation on x and y records on: borrowed, NULL with an exception. */
+static TapeObject *tape_of(PyObject *x, PyObject *y)
+{
+    if (is_var(x) && is_intermediate((VarObject *)x))
+        return ((VarObject *)x)->tape;
+    if (is_var(y) && is_intermediate((VarObject *)y))
+        return ((VarObject *)y)->tape;
+    return tape_here();
+}
+
+/* Two operations: if the second fails, the first is taken back. */
 static PyObject *operator_divmod(PyObject *x, PyObject *y)
 {
+    TapeObject *tape = tape_of(x, y);
+    if (!tape)
+        return NULL;
+    size_t length = tape->core->length, arguments = tape->core->arguments;
+    size_t leaf_count = tape->leaf_count;
     PyObject *quotient = operator_floordiv(x, y);
     if (!quotient || quotient == Py_NotImplemented)
         return quotient;
     PyObject *rest = operator_mod(x, y);
     PyObject *both = rest ? PyTuple_Pack(2, quotient, rest) : NULL;
+    const VarObject *first = (VarObject *)quotient;
+    if (!both && is_var(quotient) && first->generation == tape->generation &&
+        first->node >= length && !tape->busy)
+        tape_take_back(tape, length, arguments, leaf_count);
     Py_DECREF(quotient);
     Py_XDECREF(rest);
     return both;

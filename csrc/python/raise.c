@@ -11,6 +11,14 @@ PyObject *python_function(PyObject **cache, const char *module, const char *name
     return *cache;
 }
 
+const char *message_text(PyObject *text)
+{
+    const char *utf8 = text ? PyUnicode_AsUTF8(text) : NULL;
+    if (!utf8)
+        PyErr_Clear();
+    return utf8 ? utf8 : "?";
+}
+
 PyObject *raise_error(int error, ...)
 {
     static PyObject *build;
@@ -34,7 +42,8 @@ PyObject *raise_error(int error, ...)
 
 PyObject *raise_not_a_number(const char *what, PyObject *x)
 {
-    const char *remedy = "";
+    const PyNumberMethods *number = Py_TYPE(x)->tp_as_number;
+    const char *remedy = ": give it a float, an int or a variable";
     if (PyUnicode_Check(x) || PyBytes_Check(x))
         remedy = ": convert it with float(...)";
     else if (PyComplex_Check(x))
@@ -43,8 +52,13 @@ PyObject *raise_not_a_number(const char *what, PyObject *x)
     else if (x == Py_None)
         remedy = ": does a function lack its return?";
     else if (PyList_Check(x) || PyTuple_Check(x))
-        remedy = ": make it an array with numpy.array(...)";
+        remedy =
+            ": make it an array with numpy.array(...), or variables with pyad.vars(...)";
     else if (PyCallable_Check(x))
         remedy = ": call it first";
+    else if (PySequence_Check(x))
+        remedy = ": take its elements one by one";
+    else if (number && number->nb_float)
+        remedy = ": convert it with float(...)";
     return raise_error(PYAD_ERROR_NOT_A_NUMBER, what, Py_TYPE(x)->tp_name, remedy);
 }

@@ -61,7 +61,11 @@ thread_state *thread_here(void)
     PyObject *states = PyThreadState_GetDict();
     if (!states)
         return (thread_state *)PyErr_NoMemory();
-    PyObject *capsule = PyDict_GetItemString(states, STATE_KEY);
+    PyObject *key = PyUnicode_FromString(STATE_KEY);
+    PyObject *capsule = key ? PyDict_GetItemWithError(states, key) : NULL;
+    Py_XDECREF(key);
+    if (PyErr_Occurred()) /* no second state because the first could not be looked up */
+        return NULL;
     thread_state *thread =
         capsule ? PyCapsule_GetPointer(capsule, STATE_KEY) : thread_new(states);
     if (thread) {

@@ -117,6 +117,24 @@ static PyObject *var_format(PyObject *self, PyObject *format)
     return text;
 }
 
+/* Fractions, decimals and NumPy's numbers compare with the value; an order among it and a
+ * string or a list is an error with a remedy; the rest stays with Python. Takes over
+ * `result`, which is NotImplemented. */
+static PyObject *compare_with_other(PyObject *result, PyObject *value, PyObject *y,
+                                    int comparison)
+{
+    static const char *const operators[] = {"operator <",  "operator <=", "operator ==",
+                                            "operator !=", "operator >",  "operator >="};
+    int number = is_number(y);
+    int order = comparison != Py_EQ && comparison != Py_NE;
+    if (number == 0 && !(order && (is_container(y) || y == Py_None)))
+        return result;
+    Py_DECREF(result);
+    if (number == 0)
+        return raise_not_a_number(operators[comparison], y);
+    return number < 0 ? NULL : PyObject_RichCompare(value, y, comparison);
+}
+
 static PyObject *var_compare(PyObject *x, PyObject *y, int comparison)
 {
     double a, b;
@@ -133,6 +151,8 @@ static PyObject *var_compare(PyObject *x, PyObject *y, int comparison)
     PyObject *value = PyFloat_FromDouble(a);
     PyObject *result =
         value ? Py_TYPE(value)->tp_richcompare(value, y, comparison) : NULL;
+    if (result == Py_NotImplemented)
+        result = compare_with_other(result, value, y, comparison);
     Py_XDECREF(value);
     return result;
 }
@@ -146,7 +166,7 @@ static int refuse_on_result(VarObject *x, const char *what)
 {
     PyObject *operation = var_operation(x);
     if (operation)
-        raise_error(PYAD_ERROR_NOT_ASSIGNABLE, what, PyUnicode_AsUTF8(operation));
+        raise_error(PYAD_ERROR_NOT_ASSIGNABLE, what, message_text(operation));
     Py_XDECREF(operation);
     return -1;
 }
@@ -342,7 +362,7 @@ static PyObject *var_reduce(PyObject *self, PyObject *unused)
     if (is_intermediate(x)) {
         PyObject *operation = var_operation(x);
         if (operation)
-            raise_error(PYAD_ERROR_NO_PICKLE, PyUnicode_AsUTF8(operation));
+            raise_error(PYAD_ERROR_NO_PICKLE, message_text(operation));
         Py_XDECREF(operation);
         return NULL;
     }

@@ -24,6 +24,7 @@ Gradient = Callable[[Sequence[float]], list[float]]
 
 AWAY = 0.01  # from the optimum, where all gradients are zero and nothing could be compared
 MIN_ROUNDS, MAX_ROUNDS = 5, 201
+SETTLE = 8e-3  # seconds
 
 
 class Cost(NamedTuple):
@@ -112,7 +113,10 @@ def _by_pure_tape(log_parameters: Sequence[float], table: Table) -> list[float]:
 
 
 def _timed(call: Gradient, point: Sequence[float]) -> float:
-    """Measure the seconds of one call."""
+    """Measure the seconds of one call, after some that let CPython adapt its bytecode to it."""
+    settled = time.perf_counter() + SETTLE
+    while time.perf_counter() < settled:
+        call(point)
     began = time.perf_counter()
     call(point)
     return time.perf_counter() - began
