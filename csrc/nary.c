@@ -66,18 +66,18 @@ static double prod(terms *t)
     return before;
 }
 
-/* Partials exp(x - value); an infinite value is shared evenly by the arguments that have
- * it. */
+/* Partials exp(x - top) over their sum: exp(x - value) would have the error of a large
+ * value. An infinite value is shared evenly by the arguments that have it. */
 static double logsumexp(terms *t)
 {
-    double value = pyad_logsumexp(t->x, t->count);
-    size_t ties = 0;
+    double value = pyad_logsumexp(t->x, t->count), top = -INFINITY;
     for (size_t i = 0; i < t->count; i++)
-        ties += t->x[i] == value;
+        top = t->x[i] > top ? t->x[i] : top;
     for (size_t i = 0; i < t->count; i++)
-        t->dx[i] = !isinf(value)      ? exp(t->x[i] - value)
-                   : t->x[i] == value ? 1.0 / (double)ties
-                                      : 0;
+        t->dx[i] = isinf(value) ? t->x[i] == value : exp(t->x[i] - top);
+    double sum = pyad_compensated_sum(t->dx, t->count);
+    for (size_t i = 0; i < t->count; i++)
+        t->dx[i] /= sum;
     return value;
 }
 
@@ -92,11 +92,14 @@ static double norm(terms *t)
 
 /* ---- recording -------------------------------------------------------------------- */
 
-/* Checks every node number; *variable tells whether any argument is a variable. */
+/* Checks the count, and every node number; *variable tells whether any argument is a
+ * variable. */
 static int check(const pyad_tape *tape, size_t count, const pyad_operand *arguments,
                  int *variable)
 {
     *variable = 0;
+    if (count > UINT32_MAX - tape->arguments)
+        return PYAD_ERROR_TAPE_FULL;
     for (size_t i = 0; i < count; i++) {
         if (arguments[i].node == PYAD_CONSTANT)
             continue;

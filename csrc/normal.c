@@ -59,6 +59,7 @@ static const double ERFINV_GUESS[] = {
 };
 
 #define SQRT_2PI 2.5066282746310007
+#define SQRT_2PI_LO (-1.8328579980459167e-16)
 #define SQRT_2 1.4142135623730951
 #define SQRT_2_LO (-9.667293313452913e-17)
 #define HALF_SQRT_PI 0.886226925452758
@@ -133,13 +134,21 @@ double pyad_log_ndtr(double x)
     return (log(m.hi) + (m.lo / m.hi - 0.5 * h.lo)) - 0.5 * h.hi;
 }
 
-/* x <= 0: its own series, since x cancels (the excess is about -1/x). x > 0: as written.
- * 1.2 and 3.2 ulp. */
+/* x <= 0: its own series, since x cancels (the excess is about -1/x). x > 0: as written,
+ * phi and Phi as pairs, since they are as large as x. 1.2 ulp. */
 double pyad_ndtr_excess(double x)
 {
+    if (x > 40.0)
+        return x;
     if (x > 0.0) {
-        double p = lower_tail(x).hi;
-        return x + pyad_exp_neg_square(x * (0.5 * SQRT_2)) / (SQRT_2PI * (1.0 - p));
+        pyad_pair p = lower_tail(x), h = pyad_two_prod(x, x);
+        pyad_pair upper = pyad_two_sum(1.0, -p.hi), root = {SQRT_2PI, SQRT_2PI_LO};
+        upper.lo -= p.lo;
+        double e = exp(-0.5 * h.hi);
+        pyad_pair grown = {e, -0.5 * h.lo * e};
+        pyad_pair ratio = pyad_pair_div(grown, pyad_pair_mul(upper, root));
+        pyad_pair s = pyad_two_sum(x, ratio.hi);
+        return s.hi + (s.lo + ratio.lo);
     }
     if (x < -FAR)
         return -1.0 / x;

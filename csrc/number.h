@@ -13,6 +13,7 @@
 #define PYAD_SQRT_PI 1.77245385090551602730
 #define PYAD_SQRT_2PI 2.50662827463100050242
 #define PYAD_NAN ((double)NAN)
+#define PYAD_INFINITY ((double)INFINITY)
 
 /* ---- operators on doubles --------------------------------------------------------- */
 #define K(CONSTANT) ((double)(CONSTANT))
@@ -45,33 +46,72 @@
 
 /* ---- partials named in ops.def, in the same operators ----------------------------- */
 
-/* a ** b: b * (v / a) is as accurate as b * a ** (b - 1) and costs no second pow. It
- * fails only where a is 0 or v has left the normal range. */
-#define POW_SAFE                                                                         \
-    (VAL(A) != 0 && pyad_is_normal(VAL(V)) && pyad_is_normal(VAL(V) / VAL(A)))
+/* Outside the domain the partial is NaN, as the value is, though its formula goes on. */
+#define DEFINED(X) SELECT(VAL(V) == VAL(V), X, V)
+
+/* c / x where x has no business below 0: infinite at both zeros, NaN below. */
+#define DIV_POSITIVE(C, X) SELECT(VAL(X) > 0, DIV(C, X), K(pyad_end_slope(VAL(X))))
+
+/* a ** b: b * (v / a) is as accurate as b * a ** (b - 1) and costs no second pow; it
+ * fails only where a is 0 or v has left the normal range. There F * G * a ** e is formed
+ * with two halves of a ** e, which stay in range wherever the partial does. */
+#define POW_NORMAL pyad_is_normal(VAL(V))
+#define POW_SAFE (POW_NORMAL && pyad_is_normal(VAL(V) / VAL(A)))
+#define POW_VERY_SAFE (POW_SAFE && pyad_is_normal(VAL(V) / VAL(A) / VAL(A)))
+#define POW_LESS(N) SUB(B, K(N))
+#define POW_HALF(E) POW(A, MUL(K(0.5), E))
+#define POW_FAR(F, G, E)                                                                 \
+    SELECT(VAL(A) > 0, MUL(MUL(F, POW_HALF(E)), MUL(G, POW_HALF(E))),                    \
+           MUL(MUL(F, G), POW(A, E)))
+#define POW_DAB_FAR(HALF) MUL(ADD(HALF, MUL(MUL(B, HALF), LOG(A))), HALF)
 #define POW_DA                                                                           \
     SELECT(VAL(B) == 0, K(0),                                                            \
-           SELECT(POW_SAFE, MUL(B, DIV(V, A)), MUL(B, POW(A, SUB(B, K(1))))))
-#define POW_DB SELECT(VAL(A) == 0 && VAL(B) >= 0, K(0), MUL(V, LOG(A)))
+           SELECT(POW_SAFE, MUL(B, DIV(V, A)), POW_FAR(B, K(1), POW_LESS(1))))
+#define POW_DB                                                                           \
+    SELECT(VAL(A) == 0 && VAL(B) >= 0, K(0),                                             \
+           SELECT(POW_NORMAL, MUL(V, LOG(A)), POW_FAR(LOG(A), K(1), B)))
 #define POW_DAA                                                                          \
     SELECT(VAL(B) == 0 || VAL(B) == 1, K(0),                                             \
-           SELECT(VAL(B) == 2, K(2), MUL(MUL(B, SUB(B, K(1))), POW(A, SUB(B, K(2))))))
+           SELECT(VAL(B) == 2, K(2),                                                     \
+                  SELECT(POW_VERY_SAFE, MUL(MUL(B, POW_LESS(1)), DIV(DIV(V, A), A)),     \
+                         POW_FAR(B, POW_LESS(1), POW_LESS(2)))))
 #define POW_DAB                                                                          \
     SELECT(VAL(A) == 0 && VAL(B) > 1, K(0),                                              \
-           MUL(POW(A, SUB(B, K(1))), ADD(K(1), MUL(B, LOG(A)))))
-#define POW_DBB SELECT(VAL(A) == 0 && VAL(B) >= 0, K(0), MUL(MUL(V, LOG(A)), LOG(A)))
+           SELECT(POW_SAFE, MUL(DIV(V, A), ADD(K(1), MUL(B, LOG(A)))),                   \
+                  SELECT(VAL(A) > 0, POW_DAB_FAR(POW_HALF(POW_LESS(1))),                 \
+                         MUL(POW(A, POW_LESS(1)), ADD(K(1), MUL(B, LOG(A)))))))
+#define POW_DBB                                                                          \
+    SELECT(VAL(A) == 0 && VAL(B) >= 0, K(0),                                             \
+           SELECT(POW_NORMAL, MUL(MUL(V, LOG(A)), LOG(A)), POW_FAR(LOG(A), LOG(A), B)))
+
+/* Both quotients apart: v - a overflows where a and b are large and of opposite signs. */
+#define MOD_DB RINT(SUB(DIV(V, B), DIV(A, B)))
+
 #define LOGADDEXP_DA SELECT(VAL(A) == VAL(B), K(0.5), EXPIT(SUB(A, B)))
 #define LOGADDEXP_DB SELECT(VAL(A) == VAL(B), K(0.5), EXPIT(SUB(B, A)))
 #define LOGADDEXP_DAA MUL(LOGADDEXP_DA, LOGADDEXP_DB)
 #define ASIN_DA DIV(K(1), SQRT(MUL(SUB(K(1), A), ADD(K(1), A))))
-#define ATAN_DA DIV(K(1), ADD(K(1), SQUARE(A)))
-#define ATAN2_DBB                                                                        \
-    DIV(DIV(MUL(MUL(K(2), DIV(A, HYPOT(A, B))), DIV(B, HYPOT(A, B))), HYPOT(A, B)),      \
-        HYPOT(A, B))
-#define ATAN2_DAB                                                                        \
-    DIV(DIV(MUL(DIV(SUB(A, B), HYPOT(A, B)), DIV(ADD(A, B), HYPOT(A, B))), HYPOT(A, B)), \
-        HYPOT(A, B))
-#define HYPOT_RATIO(X) SELECT(VAL(V) == 0, K(0), DIV(X, V))
+#define ATAN_DA                                                                          \
+    SELECT(VAL(A) * VAL(A) < 1e300, DIV(K(1), ADD(K(1), SQUARE(A))), DIV(DIV(K(1), A), A))
+
+/* f * x / (x*x + y*y), |x| >= |y|; halves keep the divisor below the largest float. */
+#define ATAN2_OVER(F, X, Y)                                                              \
+    DIV(MUL(K(0.5), F), MUL(X, ADD(K(0.5), MUL(K(0.5), SQUARE(DIV(Y, X))))))
+#define ATAN2_CROSS(X, Y)                                                                \
+    MUL(ATAN2_OVER(SUB(K(1), DIV(Y, X)), X, Y), ATAN2_OVER(ADD(K(1), DIV(Y, X)), X, Y))
+#define ATAN2_STEEP (fabs(VAL(A)) > fabs(VAL(B)))
+#define ATAN2_DA SELECT(ATAN2_STEEP, ATAN2_OVER(DIV(B, A), A, B), ATAN2_OVER(K(1), B, A))
+#define ATAN2_DB                                                                         \
+    NEG(SELECT(ATAN2_STEEP, ATAN2_OVER(K(1), A, B), ATAN2_OVER(DIV(A, B), B, A)))
+#define ATAN2_DAA MUL(K(2), MUL(ATAN2_DA, ATAN2_DB))
+#define ATAN2_DAB SELECT(ATAN2_STEEP, ATAN2_CROSS(A, B), NEG(ATAN2_CROSS(B, A)))
+
+/* x / v: at the origin 0, the smallest subgradient; from halves where v overflowed. */
+#define HYPOT_OVER(X)                                                                    \
+    SELECT(VAL(V) == 0, K(0),                                                            \
+           SELECT(VAL(V) < PYAD_INFINITY, DIV(X, V),                                     \
+                  DIV(MUL(K(0.5), X), HYPOT(MUL(K(0.5), A), MUL(K(0.5), B)))))
+
 /* (1 - v)(1 + v) is quick and good until v comes near 1, where 1 - v loses its digits. */
 #define TANH_DA                                                                          \
     SELECT(VAL(V) * VAL(V) < 0.81, MUL(SUB(K(1), V), ADD(K(1), V)),                      \
@@ -111,6 +151,12 @@ static inline double pyad_choice(double a, double b)
     return b != b ? (a != a ? 0.5 : 1) : a > b ? 1 : a == b ? 0.5 : 0;
 }
 
+/* The slope of a root or logarithm where it is not that of a positive number. */
+static inline double pyad_end_slope(double a)
+{
+    return a == 0 ? PYAD_INFINITY : PYAD_NAN;
+}
+
 static inline double pyad_relu_slope(double a)
 {
     return a > 0 ? 1 : a <= 0 ? 0 : PYAD_NAN;
@@ -131,7 +177,9 @@ static inline double pyad_floordiv(double a, double b)
 {
     if (b == 0)
         return a / b;
-    double quotient = (a - pyad_mod(a, b)) / b;
+    double rest = fmod(a, b), quotient = (a - rest) / b;
+    if (rest != 0 && (rest < 0) != (b < 0))
+        quotient -= 1;
     if (quotient == 0)
         return copysign(0.0, a / b);
     double whole = floor(quotient);

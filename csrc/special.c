@@ -218,10 +218,10 @@ static pyad_pair hurwitz_scaled(double n, double x)
  * only its limits 0 and inf are told apart. */
 static double factorial_zeta(double n, double x)
 {
-    if (isinf(x))
-        return 0.0;
     if (n == 1.0)
         return trigamma(x);
+    if (isinf(x) || (x > 0x1p+1000 && n <= 170.0))
+        return 0.0; /* underflows; the pairs below would overflow */
     pyad_pair h = hurwitz_scaled(n, x);
     if (n <= 170.0) {
         pyad_pair f = {1.0, 0.0};

@@ -32,13 +32,7 @@ static int reserve_adjoints(pyad_tape *tape)
 {
     size_t count = tape->length + 1;
     if (count > tape->adjoint_capacity || pyad_buffer_is_shared(tape->adjoints)) {
-        size_t others =
-            pyad_tape_reserved(tape) - tape->adjoint_capacity * sizeof(double);
-        size_t room = tape->max_bytes ? tape->max_bytes - others : SIZE_MAX;
-        size_t capacity = count > tape->node_capacity ? count : tape->node_capacity + 1;
-        capacity = capacity <= room / sizeof(double) ? capacity : count;
-        if (capacity > room / sizeof(double))
-            return PYAD_ERROR_NO_MEMORY;
+        size_t capacity = tape->node_capacity + 1; /* max_bytes has room for them */
         double *fresh = pyad_buffer_new(capacity * sizeof(double));
         if (!fresh)
             return PYAD_ERROR_NO_MEMORY;

@@ -67,10 +67,19 @@ void pyad_tape_clear(pyad_tape *tape)
         release_arguments(tape);
 }
 
-static size_t reserved_bytes(const pyad_tape *tape, size_t nodes, size_t arguments)
+static size_t recording_bytes(size_t nodes, size_t arguments)
 {
-    return nodes * NODE_BYTES + arguments * ARGUMENT_BYTES +
-           tape->adjoint_capacity * sizeof(double);
+    return nodes * NODE_BYTES + arguments * ARGUMENT_BYTES;
+}
+
+/* With these capacities and the adjoints of a sweep: what can be recorded can be swept.
+ */
+static int fits(const pyad_tape *tape, size_t nodes, size_t arguments)
+{
+    size_t adjoints = nodes < tape->adjoint_capacity ? tape->adjoint_capacity : nodes + 1;
+    return !tape->max_bytes ||
+           recording_bytes(nodes, arguments) + adjoints * sizeof(double) <=
+               tape->max_bytes;
 }
 
 /* Set *array to a buffer of `capacity` items that keeps the first `used`; false if there
@@ -110,13 +119,12 @@ static int plan_capacity(const pyad_tape *tape, size_t *nodes, size_t *arguments
     *nodes = roomy(tape->node_capacity, needed_nodes, NODE_LIMIT);
     *arguments = roomy(tape->argument_capacity, needed_arguments, ARGUMENT_LIMIT);
     for (int exact = 0; exact < 2; exact++) {
-        if (!tape->max_bytes ||
-            reserved_bytes(tape, *nodes, *arguments) <= tape->max_bytes)
+        if (fits(tape, *nodes, *arguments))
             return 1;
         *nodes = tight(tape->node_capacity, needed_nodes, exact);
         *arguments = tight(tape->argument_capacity, needed_arguments, exact);
     }
-    return reserved_bytes(tape, *nodes, *arguments) <= tape->max_bytes;
+    return fits(tape, *nodes, *arguments);
 }
 
 int pyad_tape_grow(pyad_tape *tape, size_t more_nodes, size_t count)
@@ -150,12 +158,13 @@ size_t pyad_tape_arguments(const pyad_tape *tape) { return tape->arguments; }
 
 size_t pyad_tape_nbytes(const pyad_tape *tape)
 {
-    return tape->length * NODE_BYTES + tape->arguments * ARGUMENT_BYTES;
+    return recording_bytes(tape->length, tape->arguments);
 }
 
 size_t pyad_tape_reserved(const pyad_tape *tape)
 {
-    return reserved_bytes(tape, tape->node_capacity, tape->argument_capacity);
+    return recording_bytes(tape->node_capacity, tape->argument_capacity) +
+           tape->adjoint_capacity * sizeof(double);
 }
 
 const uint8_t *pyad_tape_pin_ops(const pyad_tape *tape)

@@ -23,9 +23,9 @@ against high-precision references; what happens at its ends and beyond is in [ed
 MADE_OF_THESE = """
 ## Made of these
 
-`where(condition, x, y)`, `clip(x, low, high)`, `sigmoid` (another name of `expit`),
-and in `pyad.math` the other names of the standard module: `dist`, `fma`, `frexp`, `fsum`, `hypot` of any number of coordinates,
-`ldexp`, `log` to a base, `modf`, `nextafter`, `prod`, `sumprod`.
+`where(condition, x, y)`, `clip(x, low, high)`, `sigmoid` (another name of `expit`), and in
+`pyad.math` the other names of the standard module: `dist`, `fma`, `frexp`, `fsum`, `hypot` of any
+number of coordinates, `ldexp`, `log` to a base, `modf`, `nextafter`, `prod`, `sumprod`.
 """
 
 

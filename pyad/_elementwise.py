@@ -6,31 +6,40 @@ the whole array; arrays of variables element by element.
 
 from __future__ import annotations
 
-import math
+import operator
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from pyad import _handle
 from pyad._binding import OPERATIONS, check, error, ffi, lib
 from pyad._handle import Var
 
-__all__ = ["apply", "array_ufunc"]
+__all__ = ["apply", "array_ufunc", "as_array"]
 
 
-def _as_array(x: Any, what: str) -> Any:
+def as_array(x: Any, what: str) -> Any:
     """`x` as an array of floats or of objects; refused if it is no array of numbers."""
     if isinstance(x, Var):
         result = np.empty((), dtype=object)
         result[()] = x
         return result
     if isinstance(x, (str, bytes, dict, set)) or x is None or callable(x):
-        raise error("NOT_A_NUMBER", what, type(x).__name__, "")
-    array = np.asarray(x)
+        _handle._refuse(what, x)
+    try:
+        array = np.asarray(x)
+    except ValueError as cause:  # nested lists of different lengths
+        raise error("NOT_A_NUMBER", what, type(x).__name__, f": {cause}") from cause
     if array.dtype.kind in "biuf":
         return array.astype(np.float64, copy=False)
     if array.dtype != object:
-        raise error("NOT_A_NUMBER", what, f"an array of {array.dtype}", "")
+        remedy = ": convert it with array.astype(float), or take its real part"
+        raise error("NOT_A_NUMBER", what, f"an array of {array.dtype}", remedy)
+    for item in array.flat:  # all of them before anything is recorded
+        if not isinstance(item, (Real, np.bool_)):
+            _handle._refuse(what, item)
     return array
 
 
@@ -48,15 +57,13 @@ def _along(op: int, *arrays: Any) -> Any:
 def apply(op: int, *operands: Any) -> Any:
     """The operation of this number on arrays: floats give floats, variables an object array."""
     name = OPERATIONS[op].name
-    arrays = [_as_array(x, f"pyad.{name}") for x in operands]
+    arrays = [as_array(x, f"pyad.{name}") for x in operands]
     if all(array.dtype != object for array in arrays):
         return _along(op, *arrays)
     return np.frompyfunc(_scalar_function(name), len(arrays), 1)(*arrays)
 
 
 def _scalar_function(name: str) -> Callable[..., Any]:
-    from pyad import _handle
-
     function: Callable[..., Any] = getattr(_handle, name)
     return function
 
@@ -64,55 +71,65 @@ def _scalar_function(name: str) -> Callable[..., Any]:
 # ---- ufuncs ------------------------------------------------------------------------------------
 
 _BY_UFUNC = {getattr(np, row.numpy): row.name for row in OPERATIONS if row.numpy}
+_BY_UFUNC |= {np.fabs: "abs", np.deg2rad: "radians", np.rad2deg: "degrees", np.float_power: "pow"}
 
-_QUESTIONS: dict[Any, Callable[[Any], bool]] = {
-    np.isnan: lambda x: math.isnan(_number(x)),
-    np.isinf: lambda x: math.isinf(_number(x)),
-    np.isfinite: lambda x: math.isfinite(_number(x)),
-    np.signbit: lambda x: math.copysign(1.0, _number(x)) < 0,
-}
-"""Ufuncs that ask about the value and have no loop over objects."""
-
-_OF_OBJECTS = {
+_OF_VALUES = {
     np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal,
-    np.logical_and, np.logical_or, np.logical_not, np.divmod, np.matmul,
+    np.isnan, np.isinf, np.isfinite, np.signbit,
+    np.logical_and, np.logical_or, np.logical_xor, np.logical_not,
 }  # fmt: skip
-"""Ufuncs whose own loop over objects does the right thing with variables."""
+"""Ufuncs whose answer is no number: they look at the values."""
 
 
-def _number(x: Any) -> float:
-    return float(x.value if isinstance(x, Var) else x)
-
-
-def _elementwise_form(ufunc: Any) -> Callable[..., Any] | None:
-    """What does on objects what `ufunc` does on floats; None if nothing does."""
+def _form_on_objects(ufunc: Any) -> Any:
+    """The ufunc that does on objects what `ufunc` does on floats; None if none does."""
     if ufunc in _BY_UFUNC:
-        form: Callable[..., Any]
-        form = np.frompyfunc(_scalar_function(_BY_UFUNC[ufunc]), ufunc.nin, 1)
-        return form
-    if ufunc in _QUESTIONS:
-        question = np.frompyfunc(_QUESTIONS[ufunc], 1, 1)
-        return lambda x, **options: np.asarray(question(x, **options)).astype(bool)[()]
-    return ufunc if ufunc in _OF_OBJECTS else None
+        return np.frompyfunc(_scalar_function(_BY_UFUNC[ufunc]), ufunc.nin, 1)
+    if ufunc is np.divmod:
+        return np.frompyfunc(divmod, 2, 2)
+    if ufunc is np.conjugate:
+        return np.frompyfunc(operator.pos, 1, 1)
+    return ufunc if ufunc is np.matmul else None
+
+
+_value = np.frompyfunc(lambda x: x.value if isinstance(x, Var) else x, 1, 1)
+
+
+def _as_values(x: Any) -> Any:
+    """The values of variables, as floats where nothing else is among them."""
+    if not isinstance(x, Var) and np.asarray(x).dtype != object:
+        return x
+    values = np.asarray(_value(x if isinstance(x, np.ndarray) else as_array(x, "a comparison")))
+    try:
+        return values.astype(np.float64)
+    except (TypeError, ValueError):
+        return values
+
+
+def _is_numbers(array: Any) -> bool:
+    """Whether variables cannot be written to `array` without losing their derivative."""
+    return isinstance(array, np.ndarray) and array.dtype.kind in "iufc"
+
+
+def _as_floats(x: Any) -> Any:
+    """Variables as floats: constants become them, others refuse."""
+    return np.asarray(x, np.float64) if isinstance(x, Var) or np.asarray(x).dtype == object else x
 
 
 def array_ufunc(ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
     """`Var.__array_ufunc__` for all that is not a plain call on scalars."""
-    call = _elementwise_form(ufunc)
-    reach = f".{method}" if method != "__call__" else ""
-    if call is None:
-        raise error("NO_UFUNC", ufunc.__name__, reach)
-    if method == "__call__":
-        arrays = [_as_array(x, f"np.{ufunc.__name__}").astype(object) for x in inputs]
-        return call(*arrays, **options)
-    if method == "outer" and not options:
-        left, right = (_as_array(x, f"np.{ufunc.__name__}").astype(object) for x in inputs)
-        return call(left.reshape(left.shape + (1,) * right.ndim), right)
-    if method == "at" and len(inputs) == 3:
-        array, where, operand = inputs
-        if isinstance(array, np.ndarray) and array.dtype == object:
-            ufunc.at(array, where, _as_array(operand, f"np.{ufunc.__name__}"))
-            return None
-        if isinstance(array, np.ndarray):
-            raise error("WOULD_LOSE_DERIVATIVE")
-    raise error("NO_UFUNC", ufunc.__name__, reach)
+    if ufunc in _OF_VALUES:
+        return getattr(ufunc, method)(*map(_as_values, inputs), **options)
+    what = f"np.{ufunc.__name__}"
+    form = _form_on_objects(ufunc)
+    if form is None:
+        raise error("NO_UFUNC", ufunc.__name__, f".{method}" if method != "__call__" else "")
+    target = inputs[:1] if method == "at" else options.get("out", ())
+    if any(map(_is_numbers, target)):
+        return getattr(ufunc, method)(*map(_as_floats, inputs), **options)
+    if method == "at":
+        return ufunc.at(*inputs[:2], *(as_array(x, what) for x in inputs[2:]))
+    count = 1 if method in ("reduce", "accumulate", "reduceat") else len(inputs)
+    operands = [as_array(x, what).astype(object) for x in inputs[:count]]
+    options.pop("dtype", None)
+    return getattr(form, method)(*operands, *inputs[count:], **options)

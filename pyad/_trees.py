@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,10 @@ def rebuild(xs: Any, read: Callable[[Any], Any]) -> Any:
         return type(xs)._make(read(x) for x in xs)
     if isinstance(xs, (list, tuple)):
         return (list if isinstance(xs, list) else tuple)(read(x) for x in xs)
+    if isinstance(xs, dict) and type(xs) is not dict:
+        result = copy.copy(xs)  # an OrderedDict stays one
+        result.update({key: read(x) for key, x in xs.items()})
+        return result
     if isinstance(xs, Mapping):
         return {key: read(x) for key, x in xs.items()}
     return NotImplemented

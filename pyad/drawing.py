@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from html import escape
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from pyad._binding import OPERATIONS
-from pyad.tape import CONSTANT, Tape
+from pyad.tape import CONSTANT, Rows, Tape
 
 if TYPE_CHECKING:
     from pyad._handle import Var
@@ -20,19 +20,18 @@ MOST_DRAWN = 60
 WIDTH, HEIGHT, GAP_X, GAP_Y = 108, 34, 14, 34
 
 
-def _label(tape: Tape, node: int) -> str:
-    name = tape._leaf_names().get(node)
-    operation = OPERATIONS[tape.ops[node]].name
-    return f"{name or operation} = {tape.values[node]:.5g}"
+def _label(rows: Rows, node: int) -> str:
+    return f"{rows.names.get(node) or rows.operation(node)} = {rows.values[node]:.5g}"
 
 
 def to_dot(tape: Tape) -> str:
     """The whole recording in the DOT language; edges carry the weights."""
+    rows = Rows(tape)
     lines = ["digraph tape {", "  rankdir=LR; node [shape=box];"]
-    for node in range(len(tape)):
-        label = _label(tape, node).replace("\\", "\\\\").replace('"', '\\"')
+    for node in range(len(rows.ops)):
+        label = _label(rows, node).replace("\\", "\\\\").replace('"', '\\"')
         lines.append(f'  n{node} [label="{label}"];')
-        for place, (index, weight) in enumerate(tape.arguments(node)):
+        for place, (index, weight) in enumerate(rows.arguments(node)):
             if index == CONSTANT:
                 constant = f"c{node}_{place}"
                 lines.append(f'  {constant} [label="{weight:.5g}", shape=plaintext];')
@@ -42,11 +41,11 @@ def to_dot(tape: Tape) -> str:
     return "\n".join([*lines, "}"])
 
 
-def _ancestors(tape: Tape, node: int) -> set[int] | None:
+def _ancestors(rows: Rows, node: int) -> set[int] | None:
     """The nodes that `node` is computed from, and itself; None if they are too many to draw."""
     found, waiting = {node}, [node]
     while waiting:
-        for index, _ in tape.arguments(waiting.pop()):
+        for index, _ in rows.arguments(waiting.pop()):
             if index != CONSTANT and index not in found:
                 found.add(index)
                 waiting.append(index)
@@ -60,20 +59,20 @@ def svg_of(result: Var) -> str | None:
     tape, node = result.tape, result.node
     if tape is None or node is None:
         return None
-    nodes = _ancestors(tape, node)
+    nodes = _ancestors(Rows(tape), node)
     return None if nodes is None else svg(tape, nodes)
 
 
 def svg(tape: Tape, nodes: Iterable[int]) -> str | None:
     """These nodes of a tape, one layer for each depth, in SVG; None if they are too many."""
-    drawn = sorted(nodes)
+    rows, drawn = Rows(tape), sorted(islice(nodes, MOST_DRAWN + 1))
     if not 0 < len(drawn) <= MOST_DRAWN:
         return None
     layer: dict[int, int] = {}
     place: dict[int, tuple[int, int]] = {}
     filled: dict[int, int] = {}
     for node in drawn:
-        below = (layer[i] for i, _ in tape.arguments(node) if i in layer)
+        below = (layer[i] for i, _ in rows.arguments(node) if i in layer)
         depth = layer[node] = 1 + max(below, default=-1)
         column = filled.get(depth, 0)
         filled[depth] = column + 1
@@ -82,12 +81,12 @@ def svg(tape: Tape, nodes: Iterable[int]) -> str | None:
     height = GAP_X + len(filled) * (HEIGHT + GAP_Y)
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"'
     style = 'font-family="sans-serif" font-size="11" text-anchor="middle"'
-    return "\n".join([f"{head} {style}>", *_shapes(tape, place), "</svg>"])
+    return "\n".join([f"{head} {style}>", *_shapes(rows, place), "</svg>"])
 
 
-def _shapes(tape: Tape, place: dict[int, tuple[int, int]]) -> Iterator[str]:
+def _shapes(rows: Rows, place: dict[int, tuple[int, int]]) -> Iterator[str]:
     for node, (x, y) in place.items():
-        for index, weight in tape.arguments(node):
+        for index, weight in rows.arguments(node):
             if index in place:
                 from_x, from_y = place[index][0] + WIDTH // 2, place[index][1] + HEIGHT
                 to_x = x + WIDTH // 2
@@ -99,5 +98,5 @@ def _shapes(tape: Tape, place: dict[int, tuple[int, int]]) -> Iterator[str]:
             f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="5"'
             ' fill="#eef4fb" stroke="#4a7ab5"/>'
         )
-        label = escape(_label(tape, node))
+        label = escape(_label(rows, node))
         yield f'<text x="{x + WIDTH // 2}" y="{y + HEIGHT // 2 + 4}">{label}</text>'

@@ -13,6 +13,7 @@ import numpy as np
 
 from pyad import _handle
 from pyad._binding import OPERATIONS, Operation
+from pyad._elementwise import as_array
 from pyad._handle import *  # noqa: F403  (the rows of the operation table)
 from pyad._handle import (
     Var,
@@ -62,18 +63,9 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     0.0
     """
     if any(isinstance(operand, (np.ndarray, list, tuple)) for operand in (condition, x, y)):
-        return np.where(condition, _as_item(x), _as_item(y))
-    chosen = x if condition else y
-    return chosen if isinstance(chosen, Var) else _handle.positive(chosen)
-
-
-def _as_item(x: Any) -> Any:
-    """A variable as a 0-d object array, which `np.where` leaves alone."""
-    if not isinstance(x, Var):
-        return x
-    item = np.empty((), dtype=object)
-    item[()] = x
-    return item
+        return np.where(condition, *(as_array(z, "pyad.where") for z in (x, y)))
+    x, y = (z if isinstance(z, Var) else _handle.positive(z) for z in (x, y))
+    return x if condition else y
 
 
 def clip(x: Any, low: Any = None, high: Any = None) -> Any:
@@ -83,6 +75,9 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
     >>> pyad.clip(3.0, 0.0, 1.0)
     1.0
     """
+    for bound in (low, high):  # all of them before anything is recorded
+        if bound is not None and not isinstance(bound, (Var, float, int)):
+            as_array(bound, "pyad.clip")
     if low is not None:
         x = maximum(x, low)
     return x if high is None else minimum(x, high)

@@ -29,6 +29,7 @@ from typing import Any
 
 from pyad import _handle
 from pyad._binding import error
+from pyad._elementwise import as_array
 from pyad._handle import (
     Var,
     acos,
@@ -115,9 +116,10 @@ def hypot(*coordinates: Any) -> Any:
 
 def dist(p: Sequence[Any], q: Sequence[Any], /) -> Any:
     """The Euclidean distance of two points of one dimension."""
-    if len(p) != len(q):
-        raise error("LENGTHS_DIFFER", "math.dist", str(len(p)), str(len(q)))
-    return hypot(*(a - b for a, b in zip(p, q, strict=True)))
+    a, b = (as_array(list(point), "math.dist") for point in (p, q))
+    if len(a) != len(b):
+        raise error("LENGTHS_DIFFER", "math.dist", str(len(a)), str(len(b)))
+    return hypot(*(a - b))
 
 
 def ldexp(x: Any, i: int, /) -> Any:

@@ -8,13 +8,15 @@ import os
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar, cast
 
+import numpy as np
+
 from pyad import _handle
 from pyad._binding import error
 
 __all__ = ["detect_anomaly", "enable_grad", "no_grad", "user_line"]
 
-_PACKAGE = os.path.dirname(__file__) + os.sep
-_DEMO = os.path.join(_PACKAGE, "demo")
+_LIBRARIES = tuple(os.path.dirname(str(module.__file__)) + os.sep for module in (_handle, np))
+_DEMO = os.path.join(os.path.dirname(__file__), "demo")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -124,11 +126,11 @@ class detect_anomaly(_Mode):  # noqa: N801
 
 
 def user_line() -> str:
-    """Give "file:line" of the innermost running frame that is not of this package."""
+    """Give "file:line" of the innermost running frame outside this package and NumPy."""
     frame = inspect.currentframe()
     while frame is not None:
         file = frame.f_code.co_filename
-        if not file.startswith(_PACKAGE) or file.startswith(_DEMO):
-            return f"{file}:{frame.f_lineno}"
+        if not file.startswith(_LIBRARIES) or file.startswith(_DEMO):
+            return f"{file}:{frame.f_lineno}".encode(errors="backslashreplace").decode()
         frame = frame.f_back
     return "an unknown line"

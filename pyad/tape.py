@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pyad import _handle
 from pyad._binding import OPERATIONS, error, ffi, lib
+from pyad.errors import Error
 
 __all__ = ["CONSTANT", "Tape"]
 
@@ -29,9 +30,9 @@ class Tape(_handle.Tape):
     records on another one. A sweep (`backward`, `pyad.gradient`) ends the recording unless
     `retain_graph=True`, and the tape starts again from zero nodes.
 
-    `max_bytes` limits the memory of the recording; an operation that would need more raises
-    `MemoryError`. Leaving the block keeps the recording. A tape is not thread-safe; give each
-    thread its own.
+    `max_bytes` limits the memory of the recording and of its adjoints; an operation that would
+    need more raises `MemoryError`. Leaving the block keeps the recording. A tape is not
+    thread-safe; give each thread its own.
 
     The views `ops`, `first`, `indices`, `weights`, `values`, `adjoints` are read-only NumPy arrays
     of what is recorded when they are taken; later recordings do not change them. The layout is
@@ -73,7 +74,7 @@ class Tape(_handle.Tape):
         else:
             owner = ffi.gc(pointer, lib.pyad_buffer_release)
             buffer = ffi.buffer(owner, count * np.dtype(dtype).itemsize)
-            view = np.frombuffer(buffer, dtype)
+            view = np.frombuffer(memoryview(buffer).toreadonly(), dtype)
         view.flags.writeable = False
         return view
 
@@ -88,7 +89,10 @@ class Tape(_handle.Tape):
         """Where the arguments of each node start, and the last ones end. Shape (len + 1,)."""
         with self._held() as core:
             view = self._view(lib.pyad_tape_pin_first(core), len(self) + 1, np.uint32)
-        return view if view.size else np.zeros(1, np.uint32)
+        if not view.size:
+            view = np.zeros(1, np.uint32)
+            view.flags.writeable = False
+        return view
 
     @property
     def indices(self) -> npt.NDArray[np.uint32]:
@@ -142,16 +146,25 @@ class Tape(_handle.Tape):
         return self._sweep(lib.pyad_tape_forward, seeds)
 
     def _sweep(self, sweep: Any, seeds: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        given = np.asarray(seeds, dtype=np.float64)
-        if given.ndim not in (1, 2) or given.shape[0] != len(self):
-            wanted = f"({len(self)},) or ({len(self)}, k)"
-            raise error("ARGUMENT_SHAPE", "seeds", wanted, str(given.shape))
-        width = given[0].size if len(given) else 1
-        rows = np.zeros((len(self) + 1, width))
-        rows[1:] = given.reshape(len(self), width)
+        given = self._seeds(seeds)
         with self._held() as core:
+            if given.ndim not in (1, 2) or given.shape[0] != len(self):
+                wanted = f"({len(self)},) or ({len(self)}, k)"
+                raise error("ARGUMENT_SHAPE", "seeds", wanted, str(given.shape))
+            width = given[0].size if len(given) else 1
+            rows = np.zeros((len(self) + 1, width))
+            rows[1:] = given.reshape(len(self), width)
             sweep(core, width, ffi.from_buffer("double[]", rows))
         return rows[1:].reshape(given.shape)
+
+    @staticmethod
+    def _seeds(seeds: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        try:
+            return np.asarray(seeds, dtype=np.float64)
+        except Error:
+            raise
+        except (TypeError, ValueError) as cause:
+            raise error("NOT_A_NUMBER", "seeds", type(seeds).__name__, f": {cause}") from cause
 
     # ---- inspection ----------------------------------------------------------------------------
 
@@ -173,9 +186,7 @@ class Tape(_handle.Tape):
         """(index, weight) of each argument of a node; index `CONSTANT` for a constant."""
         if not 0 <= node < len(self):
             raise error("NODE_RANGE")
-        start, end = self.first[node : node + 2]
-        indices, weights = self.indices[start:end], self.weights[start:end]
-        return list(zip(indices.tolist(), weights.tolist(), strict=True))
+        return Rows(self).arguments(node)
 
     def to_dot(self) -> str:
         """The recording as a graph in the DOT language of Graphviz."""
@@ -195,23 +206,41 @@ class Tape(_handle.Tape):
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        ops, values, names = self.ops, self.values, self._leaf_names()
+        rows = Rows(self)
         adjoints = self.adjoints if self._has_adjoints else np.empty(0)
-        first, indices, weights = self.first, self.indices, self.weights
+        half, length = _SHOWN // 2, len(rows.ops)
         yield "node  operation    value    adjoint  argument (weight)"
-        for node in range(len(self)):
-            if len(self) > _SHOWN and _SHOWN // 2 <= node < len(self) - _SHOWN // 2:
-                if node == _SHOWN // 2:
-                    yield f" ...  ({len(self) - _SHOWN} nodes more)"
-                continue
-            what = OPERATIONS[ops[node]].name
-            if node in names:
-                what += f" {names[node]}"
-            adjoint = f"{adjoints[node]:.5g}" if node < len(adjoints) else "-"
-            row = f"{node:4}  {what:9} {values[node]:8.5g} {adjoint:>10}"
-            row_of = slice(first[node], first[node + 1])
-            arguments = [
-                f"constant {w:.5g}" if i == CONSTANT else f"{i} ({w:.5g})"
-                for i, w in zip(indices[row_of].tolist(), weights[row_of].tolist(), strict=True)
-            ]
-            yield "  ".join([row, *arguments])
+        for node in range(length) if length <= _SHOWN else range(half):
+            yield rows.line(node, adjoints)
+        if length > _SHOWN:
+            yield f" ...  ({length - _SHOWN} nodes more)"
+            for node in range(length - half, length):
+                yield rows.line(node, adjoints)
+
+
+class Rows:
+    """A recording as it was when this was made, to be read node by node."""
+
+    def __init__(self, tape: Tape) -> None:
+        self.ops, self.values, self.names = tape.ops, tape.values, tape._leaf_names()
+        self._first, self._indices, self._weights = tape.first, tape.indices, tape.weights
+
+    def operation(self, node: int) -> str:
+        """The name of the operation."""
+        return OPERATIONS[int(self.ops[node])].name
+
+    def arguments(self, node: int) -> list[tuple[int, float]]:
+        """(index, weight) of each argument."""
+        own = slice(*self._first[node : node + 2])
+        return list(zip(self._indices[own].tolist(), self._weights[own].tolist(), strict=True))
+
+    def line(self, node: int, adjoints: npt.NDArray[np.float64]) -> str:
+        """The node as `print` shows it."""
+        what = " ".join([self.operation(node), *filter(None, [self.names.get(node)])])
+        adjoint = f"{adjoints[node]:.5g}" if node < len(adjoints) else "-"
+        row = f"{node:4}  {what:9} {self.values[node]:8.5g} {adjoint:>10}"
+        arguments = [
+            f"constant {weight:.5g}" if index == CONSTANT else f"{index} ({weight:.5g})"
+            for index, weight in self.arguments(node)
+        ]
+        return "  ".join([row, *arguments])

@@ -1,4 +1,4 @@
-"""The pages are true: their code runs and prints what stands below it, their tables are up to date."""
+"""The pages are true: their code prints what stands below it, their tables are up to date."""
 
 from __future__ import annotations
 

@@ -24,4 +24,5 @@ ffi.set_source(
     include_dirs=["csrc"],
     extra_compile_args=FLAGS,
     libraries=["m"],
+    depends=[f"csrc/{path.name}" for path in CSRC.glob("*.*") if path.suffix in (".h", ".def")],
 )

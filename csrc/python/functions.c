@@ -101,9 +101,14 @@ static PyObject *log_to_base(PyObject *module, PyObject *const *args, Py_ssize_t
     if (count != 2)
         return raise_error(PYAD_ERROR_ARGUMENTS,
                            "log takes one argument, or two with a base");
+    mark before;
+    if (mark_set(&before, args[0], args[1]) < 0)
+        return NULL;
     PyObject *natural = function_log(module, args[0]);
     PyObject *base = natural ? function_log(module, args[1]) : NULL;
     PyObject *result = base ? function_call(PYAD_OP_DIV, natural, base) : NULL;
+    if (!result)
+        mark_take_back(&before);
     Py_XDECREF(natural);
     Py_XDECREF(base);
     return result;

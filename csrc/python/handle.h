@@ -191,6 +191,16 @@ int operands_read(operands *o, size_t *unknown);
 PyObject *operands_finish(operands *o, int status, pyad_operand result,
                           const char *operation);
 
+/* How far the recording of an operation on `x` and `y` had come, to take back what is
+ * made of several operations if one of them fails. -1 with an exception. */
+typedef struct {
+    TapeObject *tape; /* borrowed */
+    uint64_t generation;
+    size_t length, arguments, leaf_count;
+} mark;
+int mark_set(mark *m, PyObject *x, PyObject *y);
+void mark_take_back(const mark *m);
+
 /* The slow way of an operation of one or two operands; `y` may be NULL. Numbers alone
  * give a float; an operand that is neither number nor Var gives NotImplemented. */
 PyObject *apply_slowly(int op, PyObject *x, PyObject *y);

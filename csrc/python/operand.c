@@ -222,9 +222,10 @@ static int watch(operands *o, pyad_operand result, const char *operation)
 PyObject *operands_finish(operands *o, int status, pyad_operand result,
                           const char *operation)
 {
-    if (status)
+    thread_state *thread = thread_here();
+    if (status && thread)
         raise_error(status);
-    else if (thread_here()->anomaly && watch(o, result, operation) < 0)
+    else if (!thread || (thread->anomaly && watch(o, result, operation) < 0))
         status = -1;
     PyObject *handle = NULL;
     if (!status && result.node != PYAD_CONSTANT) {
@@ -237,6 +238,27 @@ PyObject *operands_finish(operands *o, int status, pyad_operand result,
     if (!handle && o->tape)
         tape_take_back(o->tape, o->length, o->arguments, o->leaf_count);
     return handle;
+}
+
+int mark_set(mark *m, PyObject *x, PyObject *y)
+{
+    if (is_var(x) && is_intermediate((VarObject *)x))
+        m->tape = ((VarObject *)x)->tape;
+    else if (is_var(y) && is_intermediate((VarObject *)y))
+        m->tape = ((VarObject *)y)->tape;
+    else if (!(m->tape = tape_here()))
+        return -1;
+    m->generation = m->tape->generation;
+    m->length = m->tape->core->length;
+    m->arguments = m->tape->core->arguments;
+    m->leaf_count = m->tape->leaf_count;
+    return 0;
+}
+
+void mark_take_back(const mark *m)
+{
+    if (m->tape->generation == m->generation && !m->tape->busy)
+        tape_take_back(m->tape, m->length, m->arguments, m->leaf_count);
 }
 
 PyObject *apply_slowly(int op, PyObject *x, PyObject *y)

@@ -233,33 +233,19 @@ static PyObject *operator_matmul(PyObject *x, PyObject *y)
                                       "use * or pyad.dot");
 }
 
-/* The tape that an operation on x and y records on: borrowed, NULL with an exception. */
-static TapeObject *tape_of(PyObject *x, PyObject *y)
-{
-    if (is_var(x) && is_intermediate((VarObject *)x))
-        return ((VarObject *)x)->tape;
-    if (is_var(y) && is_intermediate((VarObject *)y))
-        return ((VarObject *)y)->tape;
-    return tape_here();
-}
-
 /* Two operations: if the second fails, the first is taken back. */
 static PyObject *operator_divmod(PyObject *x, PyObject *y)
 {
-    TapeObject *tape = tape_of(x, y);
-    if (!tape)
+    mark before;
+    if (mark_set(&before, x, y) < 0)
         return NULL;
-    size_t length = tape->core->length, arguments = tape->core->arguments;
-    size_t leaf_count = tape->leaf_count;
     PyObject *quotient = operator_floordiv(x, y);
     if (!quotient || quotient == Py_NotImplemented)
         return quotient;
     PyObject *rest = operator_mod(x, y);
     PyObject *both = rest ? PyTuple_Pack(2, quotient, rest) : NULL;
-    const VarObject *first = (VarObject *)quotient;
-    if (!both && is_var(quotient) && first->generation == tape->generation &&
-        first->node >= length && !tape->busy)
-        tape_take_back(tape, length, arguments, leaf_count);
+    if (!both)
+        mark_take_back(&before);
     Py_DECREF(quotient);
     Py_XDECREF(rest);
     return both;

@@ -83,9 +83,10 @@ static void tape_dealloc(TapeObject *tape)
 
 int tape_check_idle(const TapeObject *tape)
 {
-    if (tape->busy)
-        raise_error(PYAD_ERROR_TAPE_BUSY);
-    return tape->busy ? -1 : 0;
+    if (!tape->busy)
+        return 0;
+    raise_error(PYAD_ERROR_TAPE_BUSY); /* runs Python code: it may be idle by now */
+    return -1;
 }
 
 int tape_make_room(TapeObject *tape, size_t leaves, size_t count)

@@ -1,0 +1,38 @@
+"""What every test starts from: an empty tape, recording, no gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+import pyad
+
+Unchanged = Callable[..., AbstractContextManager[None]]
+
+
+@pytest.fixture(autouse=True)
+def _empty_tape() -> None:
+    pyad.current_tape().clear()
+
+
+def state(tape: pyad.Tape, leaves: tuple[pyad.Var, ...]) -> object:
+    """All that can be seen of a tape and of leaves."""
+    arrays = (tape.ops, tape.first, tape.indices, tape.weights, tape.values, tape.adjoints)
+    seen = [(repr(x.value), repr(x.grad), x.requires_grad, x.name, x.node) for x in leaves]
+    return len(tape), tape.nbytes, [array.tobytes() for array in arrays], seen
+
+
+@pytest.fixture
+def unchanged() -> Unchanged:
+    """Return a block at whose end the tape and the leaves given are as they were before."""
+
+    @contextmanager
+    def block(*leaves: pyad.Var, tape: pyad.Tape | None = None) -> Iterator[None]:
+        held = pyad.current_tape() if tape is None else tape
+        before = state(held, leaves)
+        yield
+        assert state(held, leaves) == before
+
+    return block

@@ -1,0 +1,165 @@
+"""Every row of csrc/errors.def is raised by a call, has its class and code, and names a remedy."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pyad
+from pyad import _binding, errors
+
+
+def full_tape() -> Any:
+    with pyad.Tape(max_bytes=1000):
+        y = pyad.var(1.0)
+        for _ in range(100):
+            y = y * 2
+    return y
+
+
+def too_many_arguments() -> None:
+    """Ask the C library for more nodes than it can number; nothing of that size is allocated."""
+    lib, ffi = _binding.lib, _binding.ffi
+    tape = ffi.gc(lib.pyad_tape_new(0), lib.pyad_tape_free)
+    one = ffi.new("pyad_operand *")
+    _binding.check(lib.pyad_tape_leaf(tape, 1.0, one))
+    few = ffi.new("double[]", [1.0])
+    _binding.check(lib.pyad_tape_given(tape, 1.0, 2**32, one, few, one))
+
+
+def unknown_operation() -> None:
+    lib, ffi = _binding.lib, _binding.ffi
+    _binding.check(lib.pyad_op_partials(9999, 1.0, 1.0, ffi.new("pyad_partials *")))
+
+
+def leaf() -> pyad.Var:
+    return pyad.var(1.0)
+
+
+def stale() -> pyad.Var:
+    y = leaf() * 2
+    y.backward()
+    return y
+
+
+def elsewhere() -> pyad.Var:
+    with pyad.Tape():
+        return leaf() * 2
+
+
+def changed() -> pyad.Var:
+    x = leaf()
+    y = x * x
+    x.value = 2.0
+    return y
+
+
+def busy() -> None:
+    """Use a tape in the hands of another thread."""
+    tape = pyad.Tape()
+    tape._hold()
+    try:
+        with tape:
+            leaf() * 2
+    finally:
+        tape._release()
+
+
+def bad_value() -> None:
+    with pyad.detect_anomaly():
+        pyad.log(leaf() - 1.0)
+
+
+def bad_adjoint() -> None:
+    with pyad.detect_anomaly():
+        pyad.sqrt(leaf() - 1.0).backward()
+
+
+RAISES: dict[str, tuple[Callable[[], Any], str]] = {
+    "NO_MEMORY": (full_tape, "raise max_bytes"),
+    "TAPE_FULL": (too_many_arguments, "sweep in shorter stretches"),
+    "NODE_RANGE": (lambda: pyad.current_tape().arguments(5), "below len(tape)"),
+    "OPERATION_UNKNOWN": (unknown_operation, "pyad.operations()"),
+    "NOT_A_NUMBER": (lambda: leaf() * "2", "float(...)"),
+    "TOO_LARGE": (lambda: leaf() + 10**400, "float('inf')"),
+    "NOT_A_VAR": (lambda: pyad.gradient(1.0, []), "pyad.var(...)"),
+    "NOT_A_SEQUENCE": (lambda: pyad.sum(leaf()), "a sequence of numbers"),
+    "LENGTHS_DIFFER": (lambda: pyad.dot([leaf()], []), "of one length, not 1 and 0"),
+    "ARGUMENT_SHAPE": (lambda: pyad.Tape().reverse(np.ones(3)), "(0,) or (0, k)"),
+    "ARGUMENTS": (lambda: pyad.atan2(leaf()), "takes two arguments"),
+    "POW_MODULO": (lambda: pow(leaf(), 2, 3), "pyad.fmod"),
+    "WOULD_LOSE_DERIVATIVE": (lambda: float(leaf()), "x.detach()"),
+    "NO_UFUNC": (lambda: np.spacing(leaf()), "x.value"),
+    "NO_PICKLE": (lambda: pickle.dumps(leaf() * 2), "x.detach()"),
+    "STALE": (lambda: stale() * 2, "retain_graph=True"),
+    "MIXED_TAPES": (lambda: leaf() * 2 + elsewhere(), "within one 'with tape:' block"),
+    "TAPE_BUSY": (busy, "a tape of its own"),
+    "NO_GRADIENT": (lambda: leaf().detach().backward(), "from pyad.var(...)"),
+    "LEAF_CHANGED": (lambda: changed().backward(), "compute the result again"),
+    "CONSTANT_GIVEN": (lambda: pyad.gradient(leaf(), leaf().detach()), "Set requires_grad"),
+    "OTHER_TAPE": (lambda: pyad.gradient(leaf() * 2, elsewhere()), "from one recording"),
+    "NOT_ASSIGNABLE": (lambda: setattr(leaf() * 2, "value", 1.0), "assign to the leaves"),
+    "TAPE_IN_USE": (lambda: pyad.Tape().__exit__(None, None, None), "in the order in which"),
+    "NO_CREATE_GRAPH": (lambda: leaf().backward(create_graph=True), "not available"),
+    "BAD_VALUE": (bad_value, __file__),
+    "BAD_ADJOINT": (bad_adjoint, __file__),
+}
+
+
+def test_every_row_is_raised_here() -> None:
+    assert set(_binding.error_codes()) == set(RAISES)
+
+
+@pytest.mark.parametrize("code", RAISES)
+def test_a_row(code: str) -> None:
+    call, remedy = RAISES[code]
+    with pytest.raises(pyad.Error) as caught:
+        call()
+    error = caught.value
+    assert error.code == code
+    assert type(error).__module__ == "pyad.errors"
+    assert _binding.error_builtin(code) in {base.__name__ for base in type(error).__mro__}
+    assert remedy in str(error)
+    assert "%" not in str(error).replace(__file__, "")
+
+
+def test_a_class_for_each_builtin() -> None:
+    builtins = {_binding.error_builtin(code) for code in _binding.error_codes()}
+    assert builtins <= {"TypeError", "ValueError", "RuntimeError", "MemoryError", "IndexError"}
+    for name in builtins:
+        kind = errors.class_of(name)
+        assert issubclass(kind, pyad.Error)
+        assert kind.__name__ in errors.__all__
+        assert any(base.__name__ == name for base in kind.__mro__)
+
+
+def test_statuses_outside_the_table() -> None:
+    lib = _binding.lib
+    for status in (-1, 0, lib.pyad_error_count(), 10**6):
+        assert _binding.ffi.string(lib.pyad_error_name(status)) == b"OK"
+    _binding.check(0)
+
+
+def test_an_error_travels_between_processes_and_threads() -> None:
+    with pytest.raises(pyad.Error) as caught:
+        float(leaf())
+    back = pickle.loads(pickle.dumps(caught.value))
+    assert type(back) is type(caught.value)
+    assert (str(back), back.code) == (str(caught.value), "WOULD_LOSE_DERIVATIVE")
+    seen: list[str] = []
+
+    def work() -> None:
+        try:
+            float(leaf())
+        except pyad.Error as error:
+            seen.append(error.code)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == ["WOULD_LOSE_DERIVATIVE"]
