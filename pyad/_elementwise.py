@@ -6,8 +6,8 @@ the whole array; arrays of variables element by element.
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -60,12 +60,13 @@ def apply(op: int, *operands: Any) -> Any:
     arrays = [as_array(x, f"pyad.{name}") for x in operands]
     if all(array.dtype != object for array in arrays):
         return _along(op, *arrays)
-    return np.frompyfunc(_scalar_function(name), len(arrays), 1)(*arrays)
+    return _along_objects(name, len(arrays))(*arrays)
 
 
-def _scalar_function(name: str) -> Callable[..., Any]:
-    function: Callable[..., Any] = getattr(_handle, name)
-    return function
+@functools.cache
+def _along_objects(name: str, count: int) -> Any:
+    """An operation as a ufunc on object arrays."""
+    return np.frompyfunc(getattr(_handle, name), count, 1)
 
 
 # ---- ufuncs ------------------------------------------------------------------------------------
@@ -81,16 +82,12 @@ _OF_VALUES = {
 """Ufuncs whose answer is no number: they look at the values."""
 
 
-def _form_on_objects(ufunc: Any) -> Any:
-    """The ufunc that does on objects what `ufunc` does on floats; None if none does."""
-    if ufunc in _BY_UFUNC:
-        return np.frompyfunc(_scalar_function(_BY_UFUNC[ufunc]), ufunc.nin, 1)
-    if ufunc is np.divmod:
-        return np.frompyfunc(divmod, 2, 2)
-    if ufunc is np.conjugate:
-        return np.frompyfunc(operator.pos, 1, 1)
-    return ufunc if ufunc is np.matmul else None
-
+_FORMS = {ufunc: _along_objects(name, ufunc.nin) for ufunc, name in _BY_UFUNC.items()} | {
+    np.divmod: np.frompyfunc(divmod, 2, 2),
+    np.conjugate: np.frompyfunc(operator.pos, 1, 1),
+    np.matmul: np.matmul,
+}
+"""For each supported ufunc the one that does on objects what it does on floats."""
 
 _value = np.frompyfunc(lambda x: x.value if isinstance(x, Var) else x, 1, 1)
 
@@ -121,7 +118,7 @@ def array_ufunc(ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
     if ufunc in _OF_VALUES:
         return getattr(ufunc, method)(*map(_as_values, inputs), **options)
     what = f"np.{ufunc.__name__}"
-    form = _form_on_objects(ufunc)
+    form = _FORMS.get(ufunc)
     if form is None:
         raise error("NO_UFUNC", ufunc.__name__, f".{method}" if method != "__call__" else "")
     target = inputs[:1] if method == "at" else options.get("out", ())

@@ -41,15 +41,15 @@ class PositionError(Error, IndexError):
     """There is no such node or element."""
 
 
-_BY_BUILTIN: dict[type[BaseException], type[Error]] = {
-    kind.__mro__[2]: kind
+_BY_BUILTIN: dict[str, type[Error]] = {
+    kind.__mro__[2].__name__: kind
     for kind in (ArgumentTypeError, ArgumentValueError, TapeError, OutOfMemoryError, PositionError)
 }
 
 
 def class_of(builtin: str) -> type[Error]:
     """The pyad exception that derives from the builtin of this name."""
-    return next(kind for base, kind in _BY_BUILTIN.items() if base.__name__ == builtin)
+    return _BY_BUILTIN[builtin]
 
 
 def build(code: str, message: str) -> Error:

@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Generator
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 
@@ -21,27 +21,11 @@ _DEMO = os.path.join(os.path.dirname(__file__), "demo")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Mode:
+class _Mode(_handle.Mode):
     """A mode of the thread until the end of a `with` block; blocks nest, also of one object."""
 
-    _recording: bool | None = None
-    _anomaly: bool | None = None
-
-    def __init__(self) -> None:
-        self._before: list[tuple[bool | None, bool | None]] = []
-
-    def __enter__(self) -> None:
-        recording, anomaly = _handle._get_mode()
-        before = (
-            None if self._recording is None else recording,
-            None if self._anomaly is None else anomaly,
-        )
-        self._before.append(before)  # first, so that a mode once set is always left again
-        _handle._set_mode(self._recording, self._anomaly)
-
-    def __exit__(self, kind: object, value: object, trace: object) -> None:
-        recording, anomaly = self._before.pop()
-        _handle._set_mode(recording, anomaly)
+    _recording: ClassVar[bool | None] = None
+    _anomaly: ClassVar[bool | None] = None
 
     def __call__(self, function: F) -> F:
         """`function` with this mode around each of its calls."""

@@ -82,9 +82,9 @@ static int check_leaves(const TapeObject *tape)
 }
 
 /* Under detect_anomaly: raise at the operation where the first adjoint went bad. */
-static int check_adjoints(TapeObject *tape, uint32_t start)
+static int check_adjoints(TapeObject *tape, uint32_t from)
 {
-    uint32_t node = pyad_tape_bad_adjoint(tape->core, start);
+    uint32_t node = pyad_tape_bad_adjoint(tape->core, from);
     if (node == PYAD_CONSTANT)
         return 0;
     PyObject *number = PyLong_FromUnsignedLong(node);

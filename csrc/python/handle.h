@@ -55,12 +55,13 @@ enum { LEAF_GENERATION = 1, CONSTANT_GENERATION = 2, FIRST_GENERATION = 16 };
  * the default. */
 typedef struct {
     TapeObject *tape;
-    PyObject *entered; /* list of the tapes below */
+    TapeObject **entered; /* the tapes below, held */
+    size_t depth, capacity;
     int no_grad;
     int anomaly;
 } thread_state;
 
-extern PyTypeObject Var_Type, Tape_Type;
+extern PyTypeObject Var_Type, Tape_Type, Mode_Type;
 extern TapeObject no_tape; /* stands where a leaf is registered nowhere; never live */
 
 /* ---- raise.c ---------------------------------------------------------------------- */

@@ -52,33 +52,6 @@ static PyObject *restore(PyObject *module, PyObject *args)
 
 /* ---- what this thread is doing ---------------------------------------------------- */
 
-/* get_mode() -> (recording, anomaly) */
-static PyObject *get_mode(PyObject *module, PyObject *unused)
-{
-    thread_state *thread = thread_here();
-    (void)module, (void)unused;
-    return thread ? PyTuple_Pack(2, thread->no_grad ? Py_False : Py_True,
-                                 thread->anomaly ? Py_True : Py_False)
-                  : NULL;
-}
-
-/* set_mode(recording, anomaly); None leaves one as it is. Allocates nothing, so that a
- * mode can be left when memory is short. */
-static PyObject *set_mode(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    thread_state *thread = thread_here();
-    (void)module;
-    if (!thread || count != 2)
-        return thread ? raise_error(PYAD_ERROR_ARGUMENTS, "_set_mode takes two modes")
-                      : NULL;
-    if (args[0] != Py_None)
-        thread->no_grad = args[0] == Py_False;
-    if (args[1] != Py_None)
-        thread->anomaly = args[1] == Py_True;
-    thread_refresh(thread);
-    Py_RETURN_NONE;
-}
-
 /* _refuse(what, x): raises what `what` raises when it is given `x` for a number. */
 static PyObject *refuse(PyObject *module, PyObject *args)
 {
@@ -111,8 +84,6 @@ static PyMethodDef module_functions[] = {
      "as you like. Accumulates nothing; frees the recording unless retained."},
     {"_restore", restore, METH_VARARGS, NULL},
     {"_refuse", refuse, METH_VARARGS, NULL},
-    {"_get_mode", get_mode, METH_NOARGS, NULL},
-    {"_set_mode", (PyCFunction)(void (*)(void))set_mode, METH_FASTCALL, NULL},
     {"current_tape", current_tape, METH_NOARGS,
      "current_tape()\n--\n\nThe tape on which this thread records: the innermost 'with "
      "tape:', or its own."},
@@ -131,12 +102,14 @@ PyMODINIT_FUNC PyInit__handle(void);
 PyMODINIT_FUNC PyInit__handle(void)
 {
     Var_Type.tp_methods = var_methods();
-    if (PyType_Ready(&Var_Type) < 0 || PyType_Ready(&Tape_Type) < 0)
+    if (PyType_Ready(&Var_Type) < 0 || PyType_Ready(&Tape_Type) < 0 ||
+        PyType_Ready(&Mode_Type) < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (module &&
         (PyModule_AddType(module, &Var_Type) < 0 ||
-         PyModule_AddType(module, &Tape_Type) < 0 || functions_add_to(module) < 0))
+         PyModule_AddType(module, &Tape_Type) < 0 ||
+         PyModule_AddType(module, &Mode_Type) < 0 || functions_add_to(module) < 0))
         Py_CLEAR(module);
     return module;
 }

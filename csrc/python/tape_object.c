@@ -177,30 +177,35 @@ static PyObject *tape_enter(PyObject *self, PyObject *unused)
 {
     (void)unused;
     thread_state *thread = thread_here();
-    if (!thread || PyList_Append(thread->entered, (PyObject *)thread->tape) < 0)
+    if (!thread)
         return NULL;
+    if (thread->depth == thread->capacity) {
+        size_t capacity = 2 * thread->capacity + 8;
+        TapeObject **grown =
+            PyMem_Realloc(thread->entered, capacity * sizeof *thread->entered);
+        if (!grown)
+            return raise_error(PYAD_ERROR_NO_MEMORY);
+        thread->entered = grown;
+        thread->capacity = capacity;
+    }
     thread->tape->live = 0;
-    Py_SETREF(thread->tape, (TapeObject *)Py_NewRef(self));
+    thread->entered[thread->depth++] = thread->tape;
+    thread->tape = (TapeObject *)Py_NewRef(self);
     thread_refresh(thread);
     return Py_NewRef(self);
 }
 
-static PyObject *tape_exit(PyObject *self, PyObject *args)
+/* Allocates nothing, so that a block can be left when memory is short. */
+static PyObject *tape_exit(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    (void)args;
+    (void)args, (void)count;
     thread_state *thread = thread_here();
     if (!thread)
         return NULL;
-    Py_ssize_t depth = PyList_GET_SIZE(thread->entered);
-    if (!depth || (PyObject *)thread->tape != self)
+    if (!thread->depth || (PyObject *)thread->tape != self)
         return raise_error(PYAD_ERROR_TAPE_IN_USE);
-    PyObject *outer = Py_NewRef(PyList_GET_ITEM(thread->entered, depth - 1));
-    if (PyList_SetSlice(thread->entered, depth - 1, depth, NULL) < 0) {
-        Py_DECREF(outer);
-        return NULL;
-    }
     thread->tape->live = 0;
-    Py_SETREF(thread->tape, (TapeObject *)outer);
+    Py_SETREF(thread->tape, thread->entered[--thread->depth]);
     thread_refresh(thread);
     Py_RETURN_NONE;
 }
@@ -270,7 +275,7 @@ static PyObject *get_nbytes(TapeObject *tape, void *closure)
 
 static PyMethodDef tape_methods[] = {
     {"__enter__", tape_enter, METH_NOARGS, NULL},
-    {"__exit__", tape_exit, METH_VARARGS, NULL},
+    {"__exit__", (PyCFunction)(void (*)(void))tape_exit, METH_FASTCALL, NULL},
     {"clear", tape_clear, METH_NOARGS,
      "clear()\n--\n\nForget the recording. Variables computed in it keep their values "
      "only."},

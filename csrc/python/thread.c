@@ -25,28 +25,27 @@ static void thread_free(PyObject *capsule)
     forget(thread);
     thread->tape->live = 0;
     Py_DECREF(thread->tape);
-    Py_DECREF(thread->entered);
+    while (thread->depth)
+        Py_DECREF(thread->entered[--thread->depth]);
+    PyMem_Free(thread->entered);
     PyMem_Free(thread);
 }
 
 static thread_state *thread_new(PyObject *states)
 {
     thread_state *thread = PyMem_Calloc(1, sizeof *thread);
-    PyObject *entered = PyList_New(0);
-    TapeObject *tape = thread && entered ? tape_new_default() : NULL;
+    TapeObject *tape = thread ? tape_new_default() : NULL;
     PyObject *capsule = tape ? PyCapsule_New(thread, STATE_KEY, NULL) : NULL;
     int status = capsule ? PyDict_SetItemString(states, STATE_KEY, capsule) : -1;
     if (status < 0) {
         if (!PyErr_Occurred())
             PyErr_NoMemory();
         PyMem_Free(thread);
-        Py_XDECREF(entered);
         Py_XDECREF((PyObject *)tape);
         Py_XDECREF(capsule);
         return NULL;
     }
     thread->tape = tape;
-    thread->entered = entered;
     PyCapsule_SetDestructor(capsule, thread_free); /* only now: it owns what it frees */
     Py_DECREF(capsule);
     thread_refresh(thread);

@@ -66,6 +66,24 @@ static void uninstall(void)
         PyMem_SetAllocator(domains[i], &real[i]);
 }
 
+/* True for MemoryError, and for what CPython's own loop makes of one that meets it while
+ * it puts a frame into a traceback. */
+static int is_memory_error(void)
+{
+    if (PyErr_ExceptionMatches(PyExc_MemoryError))
+        return 1;
+    if (!PyErr_ExceptionMatches(PyExc_SystemError))
+        return 0;
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyObject *text = PyObject_Str(value);
+    const char *utf8 = text ? PyUnicode_AsUTF8(text) : NULL;
+    int loop = utf8 && strcmp(utf8, "error return without exception set") == 0;
+    Py_XDECREF(text);
+    PyErr_Restore(type, value, trace);
+    return loop;
+}
+
 /* (failures, result): result is None after a MemoryError; another exception goes on. */
 static PyObject *attempt(PyObject *module, PyObject *args)
 {
@@ -82,7 +100,7 @@ static PyObject *attempt(PyObject *module, PyObject *args)
     PyObject *result = PyObject_CallNoArgs(function);
     countdown = -1;
     uninstall();
-    if (!result && failures && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+    if (!result && failures && is_memory_error()) {
         PyErr_Clear();
         result = Py_NewRef(Py_None);
     }
