@@ -21,6 +21,7 @@ from bench.measure import Effort, Ratio, interleaved
 from bench.problems import Problem, check_gradient, problems
 from bench.scalars import SMALL, make_leaves, operation_nanoseconds, phases, small_gradients
 from bench.tools import Plain, PyadEager, Tool, available_tools
+from bench.transforms import cases, measure
 
 __all__ = ["main"]
 
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if PyadEager in tools:
         print("\npyad: recording and sweep, as multiples of the value on plain floats\n")
         result["phases"] = _print_phases(problems(tiny=options.tiny), effort)
+        print("\npyad: transforms\n")
+        result["transforms"] = _print_transforms(effort, tiny=options.tiny)
         leaves = make_leaves(effort)
         print(f"\npyad.vars of 1000 floats: {leaves} times list(map(abs, floats))")
         result["vars"] = asdict(leaves)
@@ -135,6 +138,18 @@ def _print_phases(chosen: Iterable[Problem], effort: Effort) -> dict[str, dict[s
             f"{row.sweep_nanoseconds:.1f}",
         )
         result[str(problem)] = asdict(row)
+    return result
+
+
+def _print_transforms(effort: Effort, *, tiny: bool) -> dict[str, dict[str, Any]]:
+    """One row a transform."""
+    _print_row("transform", "times", "unit")
+    _print_rule(3)
+    result = {}
+    for case in cases(tiny=tiny):
+        ratio = measure(case, effort)
+        _print_row(case.name, str(ratio), case.unit_name)
+        result[case.name] = asdict(ratio)
     return result
 
 

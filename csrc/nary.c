@@ -90,6 +90,48 @@ static double norm(terms *t)
     return value;
 }
 
+static double evaluate(int op, terms *t)
+{
+    switch (op) {
+    case PYAD_OP_SUM:
+        return sum(t);
+    case PYAD_OP_PROD:
+        return prod(t);
+    case PYAD_OP_LOGSUMEXP:
+        return logsumexp(t);
+    case PYAD_OP_NORM:
+        return norm(t);
+    default:
+        return dot(t);
+    }
+}
+
+static int takes_pairs(int op) { return op == PYAD_OP_DOT || op == PYAD_OP_LINCOMB; }
+
+static int count_fits(int op, size_t count)
+{
+    return op >= PYAD_OP_SUM && op <= PYAD_OP_NORM && !(takes_pairs(op) && count % 2);
+}
+
+int pyad_op_many(int op, size_t count, const pyad_operand *arguments, double *value,
+                 double *partials)
+{
+    int pairs = takes_pairs(op);
+    terms t;
+    int status = count_fits(op, count) ? terms_new(&t, count, arguments, pairs)
+                                       : PYAD_ERROR_OPERATION_UNKNOWN;
+    if (status)
+        return status;
+    *value = evaluate(op, &t);
+    for (size_t i = 0; i < t.count; i++) {
+        partials[pairs ? 2 * i : i] = t.dx[i];
+        if (pairs)
+            partials[2 * i + 1] = t.dy[i];
+    }
+    pyad_buffer_release(t.x);
+    return PYAD_OK;
+}
+
 /* ---- recording -------------------------------------------------------------------- */
 
 /* Checks the count, and every node number; *variable tells whether any argument is a
@@ -134,22 +176,6 @@ static void write_arguments(pyad_tape *tape, int op, const terms *t,
     }
 }
 
-static double evaluate(int op, terms *t)
-{
-    switch (op) {
-    case PYAD_OP_SUM:
-        return sum(t);
-    case PYAD_OP_PROD:
-        return prod(t);
-    case PYAD_OP_LOGSUMEXP:
-        return logsumexp(t);
-    case PYAD_OP_NORM:
-        return norm(t);
-    default:
-        return dot(t);
-    }
-}
-
 /* A lincomb with a variable coefficient is a dot. */
 static int operation_for(int op, size_t count, const pyad_operand *arguments)
 {
@@ -162,9 +188,9 @@ static int operation_for(int op, size_t count, const pyad_operand *arguments)
 int pyad_tape_apply_many(pyad_tape *tape, int op, size_t count,
                          const pyad_operand *arguments, pyad_operand *result)
 {
-    int pairs = op == PYAD_OP_DOT || op == PYAD_OP_LINCOMB;
+    int pairs = takes_pairs(op);
     int variable;
-    if (op < PYAD_OP_SUM || op > PYAD_OP_NORM || (pairs && count % 2))
+    if (!count_fits(op, count))
         return PYAD_ERROR_OPERATION_UNKNOWN;
     int status = check(tape, count, arguments, &variable);
     op = operation_for(op, count, arguments);

@@ -8,8 +8,8 @@
  * sweep by the matrix from the first row down.
  *
  * Functions that can fail return a status: 0, or a row of errors.def; what they were
- * given is then as it was. One tape may be used by one thread at a time; different tapes
- * are independent. */
+ * given is then as it was, unless they say otherwise. One tape may be used by one thread
+ * at a time; different tapes are independent. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -49,21 +49,51 @@ int pyad_tape_given(pyad_tape *tape, double value, size_t count,
                     const pyad_operand *arguments, const double *partials,
                     pyad_operand *result);
 
+/* Append the nodes of another tape from `from` on; what they use of those below becomes
+ * constant. */
+int pyad_tape_append(pyad_tape *tape, const pyad_tape *other, size_t from);
+
 /* ---- sweeps ----------------------------------------------------------------------- */
 
 /* Reverse sweep from one node; the adjoints stay readable until the next one. */
 int pyad_tape_backward(pyad_tape *tape, uint32_t node, double seed);
 /* The adjoint of a node after pyad_tape_backward; 0 for a node made since. */
 double pyad_tape_adjoint(const pyad_tape *tape, uint32_t node);
-/* Sweeps for several seeds at once, in place. `rows` has length + 1 rows of `seeds`
- * doubles: row 0 belongs to the constants (it is cleared by the sweep), row i + 1 to node
- * i. On entry a row holds the seeds of its node, on return its adjoints (reverse) or
- * tangents (forward). */
-void pyad_tape_reverse(const pyad_tape *tape, size_t seeds, double *rows);
-void pyad_tape_forward(const pyad_tape *tape, size_t seeds, double *rows);
+/* Sweeps over the nodes from `from` (at most the length) to the last, for several seeds
+ * at once, in place. The nodes below `from` count as constants. `rows` has length - from
+ * + 1 rows of `seeds` doubles: row 0 belongs to the constants (it is cleared by the
+ * sweep), row i - from + 1 to node i. On entry a row holds the seeds of its node, on
+ * return its adjoints (reverse) or tangents (forward). Widths of 1, 4 and 8 are quickest:
+ * pad 2 and 3 to 4, 5 to 7 to 8. */
+void pyad_tape_reverse(const pyad_tape *tape, size_t from, size_t seeds, double *rows);
+void pyad_tape_forward(const pyad_tape *tape, size_t from, size_t seeds, double *rows);
+/* Both, and the derivative of the reverse sweep along each direction: rows as above, in
+ * `tangents` and `second` of `directions` doubles, in `adjoints` of one. On entry the
+ * tangents hold the directions, the adjoints the seeds, `second` usually zeros (it may
+ * hold derivatives of the seeds). On return `adjoints` holds the adjoints, and `second`
+ * their derivatives along the directions: with seed 1 on the node of a function, its
+ * gradient and its Hessian-vector products in the rows of the leaves. On failure the rows
+ * are half swept. */
+int pyad_tape_second(const pyad_tape *tape, size_t from, size_t directions,
+                     double *tangents, double *adjoints, double *second);
+/* Whether any node from `from` on has an argument below `from`. */
+int pyad_tape_touches(const pyad_tape *tape, size_t from);
 /* After pyad_tape_backward(tape, node, ...): the node at which the first adjoint that is
  * not finite arose, or PYAD_CONSTANT. */
 uint32_t pyad_tape_bad_adjoint(const pyad_tape *tape, uint32_t node);
+
+/* ---- recorded sweeps ----------------------------------------------------------------
+ */
+
+/* The adjoints of `count` variables (nodes from `from` on) for a result with a seed, as
+ * operands: every step of the sweep is recorded. Nodes below `from` are constants. */
+int pyad_tape_record_reverse(pyad_tape *tape, size_t from, pyad_operand result,
+                             pyad_operand seed, size_t count, const uint32_t *variables,
+                             pyad_operand *adjoints);
+/* The tangent of a result for tangents `seeds` of the variables, likewise. */
+int pyad_tape_record_forward(pyad_tape *tape, size_t from, size_t count,
+                             const uint32_t *variables, const pyad_operand *seeds,
+                             pyad_operand result, pyad_operand *tangent);
 
 /* ---- inspection ------------------------------------------------------------------- */
 
@@ -86,6 +116,46 @@ const double *pyad_tape_pin_values(const pyad_tape *tape);
 const double *pyad_tape_pin_adjoints(const pyad_tape *tape, size_t *count);
 void pyad_buffer_release(const void *buffer);
 
+/* ---- sparsity --------------------------------------------------------------------- */
+
+/* A sparsity pattern in CSR form: row i has entries in the columns indices[first[i]] ...
+ * indices[first[i + 1] - 1]. What a function below returns has them in increasing order,
+ * and is freed by pyad_pattern_free; or its two arrays, each by pyad_buffer_release. */
+typedef struct {
+    size_t rows, columns, entries;
+    size_t *first;     /* rows + 1 of them; first[rows] == entries */
+    uint32_t *indices; /* entries of them */
+} pyad_pattern;
+
+void pyad_pattern_free(pyad_pattern *pattern);
+int pyad_pattern_transpose(const pyad_pattern *pattern, pyad_pattern *result);
+/* Where the derivatives of outputs in inputs can be other than 0, at this point or at any
+ * other with the same recording. Nodes from `from` on count, as in a sweep; an output may
+ * be a constant. */
+int pyad_jacobian_pattern(const pyad_tape *tape, size_t from, size_t inputs,
+                          const uint32_t *input_nodes, size_t outputs,
+                          const uint32_t *output_nodes, pyad_pattern *result);
+/* The same of the second derivatives of one output: a symmetric pattern. */
+int pyad_hessian_pattern(const pyad_tape *tape, size_t from, size_t inputs,
+                         const uint32_t *input_nodes, uint32_t output,
+                         pyad_pattern *result);
+/* A number that two recordings share if they have the same operations on the same
+ * arguments, whatever the values, and `nodes` (inputs, outputs) at the same places: their
+ * patterns are then equal. Otherwise it differs, but for one case in 2**64. */
+uint64_t pyad_tape_fingerprint(const pyad_tape *tape, size_t from, size_t count,
+                               const uint32_t *nodes);
+
+/* Colours 0 ... *count - 1 for the columns of a pattern (by_rows is set to 0) or for its
+ * rows (to 1), whichever takes fewer; no two columns (rows) of one colour have an entry
+ * in a common row (column). `colours` has room for the larger number of both. */
+int pyad_colour_jacobian(const pyad_pattern *pattern, uint32_t *colours, int *by_rows,
+                         size_t *count);
+/* Colours for the columns of a symmetric pattern, such that for each entry (i, j) either
+ * j is the only column of its colour with an entry in row i, or i is the only one of its
+ * colour in row j: then flips[k] is 0 or 1 for entry k. */
+int pyad_colour_hessian(const pyad_pattern *pattern, uint32_t *colours, uint8_t *flips,
+                        size_t *count);
+
 /* ---- the operation table ---------------------------------------------------------- */
 
 typedef struct {
@@ -107,6 +177,14 @@ const pyad_op_info *pyad_op_describe(int op);
 /* Value, first and second partials of an operation of one or two arguments. */
 int pyad_op_partials(int op, double a, double b, pyad_partials *result);
 double pyad_op_value(int op, double a, double b);
+/* Value and first partials of an operation of any number of arguments, which are given as
+ * to pyad_tape_apply_many; their nodes are not looked at. */
+int pyad_op_many(int op, size_t count, const pyad_operand *arguments, double *value,
+                 double *partials);
+/* The partials of an operation that are not 0 at every point, as a sum: 1 in a, 2 in b, 4
+ * twice in a, 8 in both, 16 twice in b; -1 if there is no such operation. For one of any
+ * number of arguments see structure.h. */
+int pyad_op_structure(int op);
 /* Values of an operation along arrays of `count`; a step is in doubles, 0 to use one
  * number throughout. */
 int pyad_op_values(int op, size_t count, const double *a, size_t step_a, const double *b,

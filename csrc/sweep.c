@@ -1,29 +1,26 @@
 /* The sweeps: products with the recorded matrix and its transpose. They read indices and
- * weights only, never the operation. In `adjoint` and `tangent` below node i has row i +
- * 1, so that the index of a constant, 2**32 - 1, wraps round to row 0 and the loop needs
- * no test for it. */
+ * weights only, never the operation. */
 #include <math.h>
 #include <string.h>
 
 #include "buffer.h"
-#include "tape.h"
-
-static inline size_t row_of(uint32_t index) { return (uint32_t)(index + 1u); }
+#include "rows.h"
 
 /* ---- one seed --------------------------------------------------------------------- */
 
 /* A zero adjoint is skipped: quicker, and a branch not taken (0) times an infinite weight
  * stays 0. */
-static void reverse_one(const pyad_tape *tape, size_t node, double *adjoint)
+INLINED void reverse_one(const pyad_tape *tape, size_t from, size_t end, double *adjoint)
 {
     const uint32_t *first = tape->first, *indices = tape->indices;
+    const uint32_t start = (uint32_t)from, count = count_of(from, end);
     const double *weights = tape->weights;
-    for (size_t i = node + 1; i-- > 0;) {
-        double own = adjoint[i + 1];
+    for (size_t i = end; i-- > from;) {
+        double own = adjoint[i - from + 1];
         if (own == 0)
             continue;
         for (size_t k = first[i]; k < first[i + 1]; k++)
-            adjoint[row_of(indices[k])] += own * weights[k];
+            adjoint[row_of(indices[k], start, count)] += own * weights[k];
     }
 }
 
@@ -52,14 +49,14 @@ int pyad_tape_backward(pyad_tape *tape, uint32_t node, double seed)
     int status = reserve_adjoints(tape);
     if (status)
         return status;
-    tape->adjoints[row_of(node)] = seed;
-    reverse_one(tape, node, tape->adjoints);
+    tape->adjoints[(size_t)node + 1] = seed;
+    reverse_one(tape, 0, (size_t)node + 1, tape->adjoints);
     return PYAD_OK;
 }
 
 double pyad_tape_adjoint(const pyad_tape *tape, uint32_t node)
 {
-    return node < tape->adjoint_count ? tape->adjoints[row_of(node)] : 0;
+    return node < tape->adjoint_count ? tape->adjoints[(size_t)node + 1] : 0;
 }
 
 uint32_t pyad_tape_bad_adjoint(const pyad_tape *tape, uint32_t node)
@@ -77,51 +74,89 @@ uint32_t pyad_tape_bad_adjoint(const pyad_tape *tape, uint32_t node)
 
 /* ---- several seeds ---------------------------------------------------------------- */
 
-/* Seeds of one node lie side by side, so the inner loop is over them and runs in vector
- * lanes; the widest set of instructions of the machine is chosen at load time. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) &&                    \
-    !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
-#define WIDEST_LANES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define WIDEST_LANES
-#endif
-
-/* to += weight * from, where 0 * inf is 0. */
-WIDEST_LANES
-static void add_scaled(size_t seeds, double weight, const double *restrict from,
-                       double *restrict to)
+INLINED void reverse_rows(const pyad_tape *tape, size_t from, size_t seeds, double *rows)
 {
-    for (size_t s = 0; s < seeds; s++)
-        to[s] += from[s] == 0 ? 0 : weight * from[s];
-}
-
-static int all_zero(size_t seeds, const double *row)
-{
-    for (size_t s = 0; s < seeds; s++)
-        if (row[s] != 0)
-            return 0;
-    return 1;
-}
-
-void pyad_tape_reverse(const pyad_tape *tape, size_t seeds, double *rows)
-{
-    memset(rows, 0, seeds * sizeof(double));
-    for (size_t i = tape->length; i-- > 0;) {
-        const double *own = rows + (i + 1) * seeds;
-        if (all_zero(seeds, own))
+    const uint32_t start = (uint32_t)from, count = count_of(from, tape->length);
+    for (size_t i = tape->length; i-- > from;) {
+        const double *own = rows + (i - from + 1) * seeds;
+        if (is_zero(seeds, own))
             continue;
         for (size_t k = tape->first[i]; k < tape->first[i + 1]; k++)
             add_scaled(seeds, tape->weights[k], own,
-                       rows + row_of(tape->indices[k]) * seeds);
+                       rows + row_of(tape->indices[k], start, count) * seeds);
     }
+}
+
+INLINED void forward_rows(const pyad_tape *tape, size_t from, size_t seeds, double *rows)
+{
+    const uint32_t start = (uint32_t)from, count = count_of(from, tape->length);
+    for (size_t i = from; i < tape->length; i++)
+        for (size_t k = tape->first[i]; k < tape->first[i + 1]; k++)
+            add_scaled(seeds, tape->weights[k],
+                       rows + row_of(tape->indices[k], start, count) * seeds,
+                       rows + (i - from + 1) * seeds);
+}
+
+/* Loops of a known width take a third of the time of one that has to count. */
+WIDEST_LANES
+static void reverse_many(const pyad_tape *tape, size_t from, size_t seeds, double *rows)
+{
+    if (seeds == 4)
+        reverse_rows(tape, from, 4, rows);
+    else if (seeds == 8)
+        reverse_rows(tape, from, 8, rows);
+    else
+        reverse_rows(tape, from, seeds, rows);
+}
+
+WIDEST_LANES
+static void forward_many(const pyad_tape *tape, size_t from, size_t seeds, double *rows)
+{
+    if (seeds == 4)
+        forward_rows(tape, from, 4, rows);
+    else if (seeds == 8)
+        forward_rows(tape, from, 8, rows);
+    else
+        forward_rows(tape, from, seeds, rows);
+}
+
+void pyad_tape_reverse(const pyad_tape *tape, size_t from, size_t seeds, double *rows)
+{
+    memset(rows, 0, seeds * sizeof(double));
+    if (seeds == 1 && from == 0)
+        reverse_one(tape, 0, tape->length, rows);
+    else if (seeds == 1)
+        reverse_one(tape, from, tape->length, rows);
+    else
+        reverse_many(tape, from, seeds, rows);
     memset(rows, 0, seeds * sizeof(double));
 }
 
-void pyad_tape_forward(const pyad_tape *tape, size_t seeds, double *rows)
+void pyad_tape_forward(const pyad_tape *tape, size_t from, size_t seeds, double *rows)
 {
     memset(rows, 0, seeds * sizeof(double));
-    for (size_t i = 0; i < tape->length; i++)
-        for (size_t k = tape->first[i]; k < tape->first[i + 1]; k++)
-            add_scaled(seeds, tape->weights[k], rows + row_of(tape->indices[k]) * seeds,
-                       rows + (i + 1) * seeds);
+    if (seeds == 1 && from == 0)
+        forward_rows(tape, 0, 1, rows);
+    else if (seeds == 1)
+        forward_rows(tape, from, 1, rows);
+    else
+        forward_many(tape, from, seeds, rows);
+}
+
+/* In strides, each without a branch: quick in vector lanes, and an early answer if it is
+ * yes. */
+int pyad_tape_touches(const pyad_tape *tape, size_t from)
+{
+    enum { STRIDE = 4096 };
+    if (from == 0 || from >= tape->length)
+        return 0;
+    for (size_t k = tape->first[from]; k < tape->arguments; k += STRIDE) {
+        size_t rest = tape->arguments - k, count = rest < STRIDE ? rest : STRIDE;
+        int below = 0;
+        for (size_t j = 0; j < count; j++)
+            below |= tape->indices[k + j] < from;
+        if (below)
+            return 1;
+    }
+    return 0;
 }

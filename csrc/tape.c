@@ -1,9 +1,10 @@
 /* The life of a tape and what can be asked of it. Arrays grow by doubling and are kept
  * from one recording to the next; a field changes only after everything it stands for has
  * succeeded. */
-#include "tape.h"
+#include "record.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "buffer.h"
 
@@ -150,6 +151,33 @@ int pyad_tape_grow(pyad_tape *tape, size_t more_nodes, size_t count)
             return PYAD_ERROR_NO_MEMORY;
         tape->argument_capacity = arguments;
     }
+    return PYAD_OK;
+}
+
+int pyad_tape_append(pyad_tape *tape, const pyad_tape *other, size_t from)
+{
+    size_t nodes = other->length - from;
+    size_t start = nodes ? other->first[from] : other->arguments;
+    size_t arguments = other->arguments - start, to = tape->arguments;
+    uint32_t shift = (uint32_t)tape->length - (uint32_t)from;
+    int status = pyad_tape_reserve(tape, nodes, arguments);
+    if (status || nodes == 0)
+        return status;
+    memcpy(tape->ops + tape->length, other->ops + from, nodes);
+    memcpy(tape->values + tape->length, other->values + from, nodes * sizeof(double));
+    for (size_t i = 0; i < nodes; i++)
+        tape->first[tape->length + i + 1] =
+            (uint32_t)(other->first[from + i + 1] - start + to);
+    for (size_t k = 0; k < arguments; k++) {
+        uint32_t index = other->indices[start + k];
+        int inside = index != PYAD_CONSTANT && index >= from;
+        int outside = index != PYAD_CONSTANT && index < from;
+        tape->indices[to + k] = inside ? index + shift : PYAD_CONSTANT;
+        tape->weights[to + k] =
+            outside ? other->values[index] : other->weights[start + k];
+    }
+    tape->length += nodes;
+    tape->arguments += arguments;
     return PYAD_OK;
 }
 

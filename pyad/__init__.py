@@ -10,17 +10,21 @@
 
 from numbers import Real as _Real
 
+from pyad import _handle, math
 from pyad import functions as _functions
-from pyad import math
-from pyad._handle import Var, current_tape, gradient, var, vars
+from pyad import transforms as _transforms
+from pyad._handle import *  # noqa: F403  (the operation table)
+from pyad._handle import Dual, Var, current_tape, gradient, var, vars
 from pyad.errors import Error
-from pyad.functions import *  # noqa: F403  (the operation table, and what is made of it)
+from pyad.functions import *  # noqa: F403  (what is made of it)
 from pyad.modes import detect_anomaly, enable_grad, no_grad
 from pyad.tape import Tape
+from pyad.transforms import *  # noqa: F403
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Dual",
     "Error",
     "Tape",
     "Var",
@@ -33,6 +37,9 @@ __all__ = [
     "var",
     "vars",
 ]
+__all__ += _handle.__all__
 __all__ += _functions.__all__
+__all__ += _transforms.__all__
 
 _Real.register(Var)
+_Real.register(Dual)

@@ -15,14 +15,14 @@ import numpy as np
 
 from pyad import _handle
 from pyad._binding import OPERATIONS, check, error, ffi, lib
-from pyad._handle import Var
+from pyad._handle import Dual, Var
 
 __all__ = ["apply", "array_ufunc", "as_array"]
 
 
 def as_array(x: Any, what: str) -> Any:
     """`x` as an array of floats or of objects; refused if it is no array of numbers."""
-    if isinstance(x, Var):
+    if isinstance(x, (Var, Dual)):
         result = np.empty((), dtype=object)
         result[()] = x
         return result
@@ -89,12 +89,12 @@ _FORMS = {ufunc: _along_objects(name, ufunc.nin) for ufunc, name in _BY_UFUNC.it
 }
 """For each supported ufunc the one that does on objects what it does on floats."""
 
-_value = np.frompyfunc(lambda x: x.value if isinstance(x, Var) else x, 1, 1)
+_value = np.frompyfunc(lambda x: x.value if isinstance(x, (Var, Dual)) else x, 1, 1)
 
 
 def _as_values(x: Any) -> Any:
     """The values of variables, as floats where nothing else is among them."""
-    if not isinstance(x, Var) and np.asarray(x).dtype != object:
+    if not isinstance(x, (Var, Dual)) and np.asarray(x).dtype != object:
         return x
     values = np.asarray(_value(x if isinstance(x, np.ndarray) else as_array(x, "a comparison")))
     try:
@@ -110,7 +110,11 @@ def _is_numbers(array: Any) -> bool:
 
 def _as_floats(x: Any) -> Any:
     """Variables as floats: constants become them, others refuse."""
-    return np.asarray(x, np.float64) if isinstance(x, Var) or np.asarray(x).dtype == object else x
+    return (
+        np.asarray(x, np.float64)
+        if isinstance(x, (Var, Dual)) or np.asarray(x).dtype == object
+        else x
+    )
 
 
 def array_ufunc(ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:

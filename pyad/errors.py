@@ -41,6 +41,18 @@ class PositionError(Error, IndexError):
     """There is no such node or element."""
 
 
+class Retrace(BaseException):
+    """Dual numbers of a transform met what they cannot be combined with: evaluate on the tape.
+
+    Private to the transforms: each catches its own `level`, and evaluates its function again. No
+    `Exception`, so that a handler in the user's function lets it pass.
+    """
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.level = level
+
+
 _BY_BUILTIN: dict[str, type[Error]] = {
     kind.__mro__[2].__name__: kind
     for kind in (ArgumentTypeError, ArgumentValueError, TapeError, OutOfMemoryError, PositionError)

@@ -16,6 +16,7 @@ from pyad._binding import OPERATIONS, Operation
 from pyad._elementwise import as_array
 from pyad._handle import *  # noqa: F403  (the rows of the operation table)
 from pyad._handle import (
+    Dual,
     Var,
     dot,
     expit,
@@ -64,7 +65,7 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     """
     if any(isinstance(operand, (np.ndarray, list, tuple)) for operand in (condition, x, y)):
         return np.where(condition, *(as_array(z, "pyad.where") for z in (x, y)))
-    x, y = (z if isinstance(z, Var) else _handle.positive(z) for z in (x, y))
+    x, y = (z if isinstance(z, (Var, Dual)) else _handle.positive(z) for z in (x, y))
     return x if condition else y
 
 

@@ -31,6 +31,7 @@ from pyad import _handle
 from pyad._binding import error
 from pyad._elementwise import as_array
 from pyad._handle import (
+    Dual,
     Var,
     acos,
     acosh,
@@ -84,7 +85,7 @@ log = _handle._log_to_base
 
 
 def _value(x: Any) -> Any:
-    return x.value if isinstance(x, Var) else x
+    return x.value if isinstance(x, (Var, Dual)) else x
 
 
 def fsum(xs: Iterable[Any], /) -> Any:
@@ -124,7 +125,7 @@ def dist(p: Sequence[Any], q: Sequence[Any], /) -> Any:
 
 def ldexp(x: Any, i: int, /) -> Any:
     """The number x * 2**i; infinite where that is too large."""
-    if not isinstance(x, Var):
+    if not isinstance(x, (Var, Dual)):
         return _scaled(x, i)
     return from_partials(_scaled(x.value, i), [x], [_scaled(1.0, i)])
 
@@ -139,7 +140,7 @@ def _scaled(x: float, i: int) -> float:
 def frexp(x: Any, /) -> tuple[Any, int]:
     """(m, e) with x == m * 2**e and 0.5 <= abs(m) < 1; e is a whole number."""
     mantissa, exponent = _math.frexp(_value(x))
-    if isinstance(x, Var):
+    if isinstance(x, (Var, Dual)):
         return from_partials(mantissa, [x], [_scaled(1.0, -exponent)]), exponent
     return mantissa, exponent
 
@@ -147,7 +148,7 @@ def frexp(x: Any, /) -> tuple[Any, int]:
 def modf(x: Any, /) -> tuple[Any, Any]:
     """The fractional part, which has the derivative, and the whole part, which has none."""
     fraction, whole = _math.modf(_value(x))
-    if isinstance(x, Var):
+    if isinstance(x, (Var, Dual)):
         return from_partials(fraction, [x], [1.0]), from_partials(whole, [x], [0.0])
     return fraction, whole
 
@@ -155,7 +156,7 @@ def modf(x: Any, /) -> tuple[Any, Any]:
 def nextafter(x: Any, y: Any, /) -> Any:
     """The next float after x towards y; its derivative is that of x."""
     value = _math.nextafter(_value(x), _value(y))
-    return from_partials(value, [x], [1.0]) if isinstance(x, Var) else value
+    return from_partials(value, [x], [1.0]) if isinstance(x, (Var, Dual)) else value
 
 
 def ulp(x: Any, /) -> float:

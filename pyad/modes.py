@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import itertools
 import os
-from collections.abc import Callable, Generator
+import threading
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 
 from pyad import _handle
 from pyad._binding import error
+from pyad.errors import Retrace
 
 __all__ = ["detect_anomaly", "enable_grad", "no_grad", "user_line"]
 
@@ -21,11 +25,42 @@ _DEMO = os.path.join(os.path.dirname(__file__), "demo")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class _Levels(threading.local):
+    """The transforms that evaluate a function on dual numbers, outermost first."""
+
+    def __init__(self) -> None:
+        self.active: list[int] = []
+
+
+_levels = _Levels()
+_new_level = itertools.count(1)
+
+
+@contextlib.contextmanager
+def dual_level() -> Iterator[int]:
+    """A level for the dual numbers of one transform.
+
+    Modes are for the tape: entering one inside raises `Retrace`, and the transform evaluates its
+    function there.
+    """
+    level = next(_new_level)
+    _levels.active.append(level)
+    try:
+        yield level
+    finally:
+        _levels.active.pop()
+
+
 class _Mode(_handle.Mode):
     """A mode of the thread until the end of a `with` block; blocks nest, also of one object."""
 
     _recording: ClassVar[bool | None] = None
     _anomaly: ClassVar[bool | None] = None
+
+    def __enter__(self) -> None:
+        if _levels.active:
+            raise Retrace(_levels.active[-1])
+        super().__enter__()
 
     def __call__(self, function: F) -> F:
         """`function` with this mode around each of its calls."""

@@ -154,7 +154,7 @@ class Tape(_handle.Tape):
             width = given[0].size if len(given) else 1
             rows = np.zeros((len(self) + 1, width))
             rows[1:] = given.reshape(len(self), width)
-            sweep(core, width, ffi.from_buffer("double[]", rows))
+            sweep(core, 0, width, ffi.from_buffer("double[]", rows))
         return rows[1:].reshape(given.shape)
 
     @staticmethod
@@ -187,6 +187,9 @@ class Tape(_handle.Tape):
         if not 0 <= node < len(self):
             raise error("NODE_RANGE")
         return Rows(self).arguments(node)
+
+    def _names(self) -> dict[int, str]:
+        return {node: leaf.name for leaf, node in self._leaves() if leaf.name is not None}
 
     def to_dot(self) -> str:
         """The recording as a graph in the DOT language of Graphviz."""
@@ -222,7 +225,7 @@ class Rows:
     """A recording as it was when this was made, to be read node by node."""
 
     def __init__(self, tape: Tape) -> None:
-        self.ops, self.values, self.names = tape.ops, tape.values, tape._leaf_names()
+        self.ops, self.values, self.names = tape.ops, tape.values, tape._names()
         self._first, self._indices, self._weights = tape.first, tape.indices, tape.weights
 
     def operation(self, node: int) -> str:

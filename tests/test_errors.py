@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 import pyad
 from pyad import _binding, errors
+from pyad.transforms import _sparsity
 
 
 def full_tape() -> Any:
@@ -80,6 +82,44 @@ def bad_adjoint() -> None:
         pyad.sqrt(leaf() - 1.0).backward()
 
 
+def clearing(x: Any) -> Any:
+    pyad.current_tape().clear()
+    return x
+
+
+def given(x: Any) -> Any:
+    return pyad.from_partials(x.value, [x], [1.0])
+
+
+def open_function(x: Any) -> Any:
+    return [leaf() * x[0]]
+
+
+def changed_pattern() -> None:
+    """Ask for the values of one recording with the pattern of another."""
+    found = []
+    for indices in ((0, 0), (0, 1)):
+        with pyad.Tape() as tape:
+            xs = [+x for x in pyad.vars([1.0, 2.0])]
+            y = xs[indices[0]] * xs[indices[1]]
+        found.append((tape, [x.node for x in xs], [y.node]))
+    tape, ins, outs = found[0]
+    pattern = _sparsity.jacobian_pattern(tape, 0, ins, outs)
+    tape, ins, outs = found[1]
+    _sparsity.jacobian_values(pattern, tape, 0, ins, outs)
+
+
+def without_scipy() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "scipy", None)
+        patch.setitem(sys.modules, "scipy.sparse", None)
+        pyad.sparse_jacobian(lambda x: [x[0]], [1.0])
+
+
+def mixed_duals() -> Any:
+    return pyad.Dual(1.0, 1.0) * pyad.Dual(1.0, [1.0, 0.0])
+
+
 RAISES: dict[str, tuple[Callable[[], Any], str]] = {
     "NO_MEMORY": (full_tape, "raise max_bytes"),
     "TAPE_FULL": (too_many_arguments, "sweep in shorter stretches"),
@@ -105,7 +145,15 @@ RAISES: dict[str, tuple[Callable[[], Any], str]] = {
     "OTHER_TAPE": (lambda: pyad.gradient(leaf() * 2, elsewhere()), "from one recording"),
     "NOT_ASSIGNABLE": (lambda: setattr(leaf() * 2, "value", 1.0), "assign to the leaves"),
     "TAPE_IN_USE": (lambda: pyad.Tape().__exit__(None, None, None), "in the order in which"),
-    "NO_CREATE_GRAPH": (lambda: leaf().backward(create_graph=True), "not available"),
+    "TAPE_IN_FRAME": (lambda: pyad.grad(clearing)(1.0), "when the transform has returned"),
+    "NOT_A_SCALAR": (lambda: pyad.grad(lambda x: [x])(1.0), "use jacobian"),
+    "GIVEN_SECOND": (lambda: pyad.hessian(given)(1.0), "compose it of operations"),
+    "NO_TANGENT": (lambda: pyad.Dual(1.0, []), "a sequence that is not empty"),
+    "MIXED_TANGENTS": (mixed_duals, "same number of tangents"),
+    "DUAL_WITH_VAR": (lambda: pyad.Dual(1.0, 1.0) * leaf(), "x.detach()"),
+    "SPARSE_OPEN": (lambda: pyad.sparse_jacobian(open_function, [1.0]), "use jacobian"),
+    "PATTERN_CHANGED": (changed_pattern, "again"),
+    "NEEDS_EXTRA": (without_scipy, "pip install"),
     "BAD_VALUE": (bad_value, __file__),
     "BAD_ADJOINT": (bad_adjoint, __file__),
 }

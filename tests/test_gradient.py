@@ -176,8 +176,6 @@ def failing() -> dict[str, tuple[str, Callable[[pyad.Var, pyad.Var], Any]]]:
     return {
         "seed": ("not str", lambda x, y: y.backward("1")),
         "seed variable": ("losing its derivative", lambda x, y: y.backward(x)),
-        "create_graph": ("not available", lambda x, y: y.backward(create_graph=True)),
-        "create_graph gradient": ("not avail", lambda x, y: gradient(y, x, create_graph=True)),
         "keyword": ("retain", lambda x, y: y.backward(retain=True)),
         "constant": ("requires a gradient", lambda x, y: y.detach().backward()),
         "constant gradient": ("requires a gradient", lambda x, y: gradient(y.detach(), x)),

@@ -156,7 +156,6 @@ LOSING: dict[str, Callable[[Any], Any]] = {
     "np.add.at(a, 0, x)": lambda x: np.add.at(np.zeros(3), 0, x),
     "math.fsum([x])": lambda x: math.fsum([x]),
     "x.value = x": lambda x: setattr(pyad.var(0.0), "value", x),
-    "x.grad = x": lambda x: setattr(pyad.var(0.0), "grad", x),
 }
 
 

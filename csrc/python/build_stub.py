@@ -9,6 +9,8 @@ ROW = re.compile(r'^(UNARY|BINARY) *\( *\w+, *(\w+), *"(\w*)"', re.MULTILINE)
 UNARY = """@overload
 def {name}(a: Var, /) -> Var: ...
 @overload
+def {name}(a: Dual, /) -> Dual: ...
+@overload
 def {name}(a: float, /) -> float: ...
 @overload
 def {name}(a: npt.ArrayLike, /) -> _Array: ..."""
@@ -17,9 +19,13 @@ def {name}(a: Var, b: _Number, /) -> Var: ...
 @overload
 def {name}(a: float, b: Var, /) -> Var: ...
 @overload
+def {name}(a: Dual, b: _DualNumber, /) -> Dual: ...
+@overload
+def {name}(a: float, b: Dual, /) -> Dual: ...
+@overload
 def {name}(a: float, b: float, /) -> float: ...
 @overload
-def {name}(a: _Number | npt.ArrayLike, b: _Number | npt.ArrayLike, /) -> Any: ..."""
+def {name}(a: _Scalar | npt.ArrayLike, b: _Scalar | npt.ArrayLike, /) -> Any: ..."""
 
 
 def stub() -> str:
@@ -37,6 +43,9 @@ def stub() -> str:
     text = (HERE / "handle.pyi.in").read_text(encoding="utf-8")
     text = text.replace("    # names", "\n".join(names))
     text = text.replace("    # methods", "\n".join(methods))
+    common = text[text.index("    # common\n") : text.index("@final\nclass Dual")].rstrip()
+    of_dual = common.replace("_Number", "_DualNumber").replace("Var", "Dual")
+    text = text.replace("    # common to Var and Dual", of_dual)
     return text.replace("# functions", "\n".join(functions))
 
 

@@ -1,7 +1,7 @@
-/* The operations as functions of the module and as methods of Var, under pyad's names and
- * NumPy's: all from the rows of ops.def. What is neither number nor Var (an array, a
- * list) is for the Python layer. */
-#include "handle.h"
+/* The operations as functions of the module and as methods of the handles, under pyad's
+ * names and NumPy's: all from the rows of ops.def. What is neither number nor handle (an
+ * array, a list) is for the Python layer. */
+#include "dual.h"
 
 #include <string.h>
 
@@ -139,8 +139,6 @@ static const struct {
     {{"rad2deg", method_degrees, METH_NOARGS, "radians to degrees"}, ""},
 };
 
-PyMethodDef *var_own_methods(void);
-
 /* NumPy's remainder is our mod, and there is a row of that name too: the row has it. */
 static int is_row(const char *name)
 {
@@ -150,12 +148,16 @@ static int is_row(const char *name)
     return 0;
 }
 
-PyMethodDef *var_methods(void)
+_Static_assert(2 * sizeof rows / sizeof *rows + 32 <= HANDLE_METHODS_MAX,
+               "room for every row under two names, and for 32 other methods");
+
+PyMethodDef *functions_as_methods(const PyMethodDef *own, PyMethodDef *all)
 {
-    static PyMethodDef all[2 * sizeof rows / sizeof *rows + 32];
     size_t count = 0;
-    for (PyMethodDef *own = var_own_methods(); own->ml_name; own++)
+    for (; own->ml_name; own++)
         all[count++] = *own;
+    for (const PyMethodDef *both = handle_methods; both->ml_name; both++)
+        all[count++] = *both;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         all[count++] = rows[i].method;
         if (*rows[i].numpy && !is_row(rows[i].numpy)) {
@@ -185,6 +187,8 @@ int functions_add_to(PyObject *module)
 {
     if (PyModule_AddFunctions(module, functions) < 0 ||
         PyModule_AddFunctions(module, other_functions) < 0 ||
+        PyModule_AddFunctions(module, frame_functions) < 0 ||
+        PyModule_AddFunctions(module, dual_functions) < 0 ||
         PyModule_AddFunctions(module, many_functions) < 0)
         return -1;
     return add_names(module);

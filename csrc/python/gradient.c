@@ -41,7 +41,7 @@ static int find_start(PyObject *y, const char *what, start *s)
         raise_error(PYAD_ERROR_NO_GRADIENT);
         return -1;
     }
-    if (is_intermediate(x) && x->generation != x->tape->generation)
+    if (is_intermediate(x) && !tape_knows(x->tape, x->generation))
         return raise_stale(x);
     *s = (start){.tape = x->tape, .node = x->node, .length = SIZE_MAX - 1};
     if (x->tape == &no_tape && start_at_new(s, x) < 0)
@@ -118,6 +118,21 @@ static int read_seed(PyObject *given, const char *what, double *seed)
     return !given || given == Py_None ? 0 : need_number(given, what, seed);
 }
 
+/* The sweep as a recording, for create_graph=True, and within a transform, where the
+ * gradient may be differentiated again: done by the Python layer. */
+static PyObject *record_elsewhere(PyObject *y, PyObject *xs, PyObject *seed)
+{
+    static PyObject *gradient, *backward;
+    seed = seed ? seed : Py_None;
+    if (xs)
+        return python_function(&gradient, "pyad.transforms.eager", "gradient")
+                   ? PyObject_CallFunctionObjArgs(gradient, y, xs, seed, NULL)
+                   : NULL;
+    return python_function(&backward, "pyad.transforms.eager", "backward")
+               ? PyObject_CallFunctionObjArgs(backward, y, seed, NULL)
+               : NULL;
+}
+
 PyObject *var_backward(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"seed", "retain_graph", "create_graph", NULL};
@@ -129,7 +144,7 @@ PyObject *var_backward(PyObject *self, PyObject *args, PyObject *kwargs)
                                      &retain, &create))
         return NULL;
     if (create)
-        return raise_error(PYAD_ERROR_NO_CREATE_GRAPH);
+        return record_elsewhere(self, NULL, given);
     if (read_seed(given, "backward(seed)", &seed) < 0 ||
         find_start(self, "backward", &s) < 0)
         return NULL;
@@ -138,10 +153,9 @@ PyObject *var_backward(PyObject *self, PyObject *args, PyObject *kwargs)
     for (size_t i = 0; status == 0 && i < tape->leaf_count; i++) {
         VarObject *leaf = tape->leaves[i].leaf;
         double adjoint = pyad_tape_adjoint(tape->core, tape->leaves[i].node);
-        leaf->gradient = leaf->has_gradient ? leaf->gradient + adjoint : adjoint;
-        leaf->has_gradient = 1;
+        var_set_gradient(leaf, var_gradient(leaf) + adjoint);
     }
-    if (status == 0 && !retain)
+    if (status == 0 && !retain && tape->depth == 0)
         tape_end(tape);
     leave_start(&s, status < 0);
     return status < 0 ? NULL : Py_NewRef(Py_None);
@@ -188,9 +202,9 @@ static PyObject *read_var(reader *r, VarObject *x)
     TapeObject *tape = r->tape;
     if (x->generation == CONSTANT_GENERATION)
         return raise_error(PYAD_ERROR_CONSTANT_GIVEN);
-    if (is_intermediate(x) && x->generation != tape->generation)
-        return x->generation == x->tape->generation ? raise_error(PYAD_ERROR_OTHER_TAPE)
-                                                    : (raise_stale(x), NULL);
+    if (is_intermediate(x) && !(x->tape == tape && tape_knows(tape, x->generation)))
+        return tape_knows(x->tape, x->generation) ? raise_error(PYAD_ERROR_OTHER_TAPE)
+                                                  : (raise_stale(x), NULL);
     if (r->checking)
         Py_RETURN_NONE;
     if (is_intermediate(x) || (x->tape == tape && !tape->duplicates))
@@ -271,8 +285,8 @@ PyObject *gradient(PyObject *module, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|Opp:gradient", names, &y, &xs,
                                      &given, &retain, &create))
         return NULL;
-    if (create)
-        return raise_error(PYAD_ERROR_NO_CREATE_GRAPH);
+    if (create || (is_var(y) && ((VarObject *)y)->tape->depth))
+        return record_elsewhere(y, xs, given);
     if (read_seed(given, "pyad.gradient(seed)", &seed) < 0 ||
         find_start(y, "pyad.gradient", &s) < 0)
         return NULL;
@@ -284,7 +298,7 @@ PyObject *gradient(PyObject *module, PyObject *args, PyObject *kwargs)
     }
     Py_XDECREF(checked);
     Py_XDECREF(r.sums);
-    if (result && !retain)
+    if (result && !retain && s.tape->depth == 0)
         tape_end(s.tape);
     leave_start(&s, !result);
     return result;

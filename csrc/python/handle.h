@@ -1,6 +1,6 @@
-/* The handle types as CPython sees them: Var, a scalar on a tape, and Tape, which owns
- * the recording. What every file of this folder shares; the folder is the only place that
- * includes Python.h.
+/* The handle types as CPython sees them: Var, a scalar on a tape; Tape, which owns the
+ * recording; and Dual, a scalar that carries its tangents (dual.h). What every file of
+ * this folder shares; the folder is the only place that includes Python.h.
  *
  * A Var is one of three kinds, told apart by `generation`:
  *   leaf          LEAF_GENERATION; owns value, gradient and name; registers on a tape
@@ -15,7 +15,21 @@
 
 #include "record.h"
 
+/* A function that makes no call saves no register; it stays so as long as what it goes on
+ * to is not inlined into it. */
+#if defined(__GNUC__)
+#define NOT_INLINE __attribute__((noinline))
+#else
+#define NOT_INLINE
+#endif
+
 typedef struct TapeObject TapeObject;
+
+/* What both types of scalars begin with. */
+typedef struct {
+    PyObject_HEAD
+    double value;
+} HandleObject;
 
 typedef struct {
     PyObject_HEAD
@@ -24,16 +38,28 @@ typedef struct {
     TapeObject *tape; /* leaf: where last registered, borrowed; &no_tape for none */
     uint32_t node;
     /* Unset on an intermediate: */
-    uint32_t registrations : 31; /* entries in the `leaves` of tapes */
+    uint32_t registrations : 30; /* entries in the `leaves` of tapes */
     uint32_t has_gradient : 1;
-    double gradient; /* accumulated */
-    PyObject *name;  /* str or NULL */
+    uint32_t gradient_is_variable : 1;
+    union { /* accumulated: a variable after backward(create_graph=True) */
+        double number;
+        PyObject *variable;
+    } gradient;
+    PyObject *name; /* str or NULL */
 } VarObject;
 
 typedef struct {
     VarObject *leaf; /* held */
     uint32_t node;
 } leaf_entry;
+
+/* A stretch of a recording that a transform makes within a recording: what to go back to.
+ */
+typedef struct {
+    uint64_t generation; /* of the recording around it */
+    size_t length, arguments, leaf_count;
+    int no_grad; /* of the thread */
+} tape_frame;
 
 struct TapeObject {
     PyObject_HEAD
@@ -43,10 +69,14 @@ struct TapeObject {
     uint64_t adjoint_generation; /* the recording that the adjoints belong to */
     leaf_entry *leaves;          /* registered in this generation */
     size_t leaf_count, leaf_capacity;
-    PyObject *origins; /* under detect_anomaly: {node: "file:line"}, else NULL */
-    int busy;          /* being swept without the interpreter lock */
-    int duplicates;    /* some leaf may be registered here twice */
-    int is_default;    /* made for a thread, not by the user */
+    PyObject *origins;  /* under detect_anomaly: {node: "file:line"}, else NULL */
+    tape_frame *frames; /* of transforms that are running, the innermost last */
+    size_t depth, frame_capacity;
+    double *scratch; /* adjoints of a frame */
+    size_t scratch_capacity;
+    int busy;       /* being swept without the interpreter lock */
+    int duplicates; /* some leaf may be registered here twice */
+    int is_default; /* made for a thread, not by the user */
 };
 
 enum { LEAF_GENERATION = 1, CONSTANT_GENERATION = 2, FIRST_GENERATION = 16 };
@@ -61,7 +91,7 @@ typedef struct {
     int anomaly;
 } thread_state;
 
-extern PyTypeObject Var_Type, Tape_Type, Mode_Type;
+extern PyTypeObject Var_Type, Dual_Type, Tape_Type, Mode_Type;
 extern TapeObject no_tape; /* stands where a leaf is registered nowhere; never live */
 
 /* ---- raise.c ---------------------------------------------------------------------- */
@@ -96,8 +126,18 @@ static inline TapeObject *fast_tape_here(void)
 
 /* ---- tape_object.c ---------------------------------------------------------------- */
 
-/* A new Tape (of the Python class); NULL with an exception. */
+/* A new Tape (of the Python class), and one for a thread; NULL with an exception. */
+TapeObject *tape_new(void);
 TapeObject *tape_new_default(void);
+/* Below this a sweep takes less time than handing the interpreter lock over and back. */
+enum { SWEEP_HOLDS_LOCK = 2000 };
+
+/* A number that no recording had yet. */
+uint64_t tape_new_generation(void);
+/* Between hold and release the tape is read without the interpreter lock: every operation
+ * on it takes the slow way, and is refused there. */
+void tape_hold(TapeObject *tape);
+void tape_release(TapeObject *tape);
 /* 0, or -1 with an exception if another thread is sweeping the tape. */
 int tape_check_idle(const TapeObject *tape);
 /* Room for an operation of two leaves: 3 nodes, `count` arguments, 2 leaves. -1 with an
@@ -112,6 +152,18 @@ void tape_end(TapeObject *tape);
 /* Reverse sweep from a node, without the interpreter lock where that pays. -1 with an
  * exception. */
 int tape_sweep(TapeObject *tape, uint32_t node, double seed);
+
+/* True if a handle of this generation stands on the tape: in its innermost frame, or in
+ * one around it. */
+static inline int tape_knows(const TapeObject *tape, uint64_t generation)
+{
+    if (generation == tape->generation)
+        return 1;
+    for (size_t i = tape->depth; i-- > 0;)
+        if (tape->frames[i].generation == generation)
+            return 1;
+    return 0;
+}
 
 static inline int tape_has_room(const TapeObject *tape, size_t leaves, size_t count)
 {
@@ -159,10 +211,58 @@ static inline PyObject *var_finish(VarObject *x, TapeObject *tape, double value,
     return (PyObject *)x;
 }
 
+/* The gradient of a leaf as a number, 0 if it has none; and a new one, NULL for none. */
+double var_gradient(const VarObject *leaf);
+void var_set_gradient(VarObject *leaf, double gradient);
 /* A new leaf or constant: `generation` tells which. NULL with an exception. */
 PyObject *var_new(double value, uint64_t generation);
 /* The value of `x` as a float for messages: new reference to a str. */
 PyObject *var_operation(VarObject *x);
+
+/* The methods of Var; static storage. */
+PyMethodDef *var_methods(void);
+
+/* ---- handle.c --------------------------------------------------------------------- */
+
+static inline int is_dual(const PyObject *x) { return Py_IS_TYPE(x, &Dual_Type); }
+static inline int is_handle(const PyObject *x) { return is_var(x) || is_dual(x); }
+static inline double handle_value(const PyObject *x)
+{
+    return ((const HandleObject *)x)->value;
+}
+
+/* A float or an int as a double; 0 if it is neither, or too large. */
+static inline int quick_number(PyObject *x, double *value)
+{
+    if (PyFloat_CheckExact(x)) {
+        *value = PyFloat_AS_DOUBLE(x);
+        return 1;
+    }
+    if (!PyLong_CheckExact(x))
+        return 0;
+    *value = PyLong_AsDouble(x);
+    if (*value == -1 && PyErr_Occurred()) {
+        PyErr_Clear(); /* the slow way says so */
+        return 0;
+    }
+    return 1;
+}
+
+/* NotImplemented goes on to Python only where the other operand may know what to do (an
+ * array, a class with the reflected operator): Python's own message names no remedy. */
+PyObject *handle_not_implemented(PyObject *x, PyObject *y, const char *what,
+                                 const char *reflected);
+/* Scalars have no matrix product; an array on the right knows what to say. */
+PyObject *handle_matmul(PyObject *x, PyObject *y);
+PyObject *handle_compare(PyObject *x, PyObject *y, int comparison);
+/* By identity: variables of equal value are not the same variable. */
+Py_hash_t handle_hash(PyObject *self);
+int handle_bool(PyObject *x);
+PyObject *handle_int(PyObject *x);
+PyObject *handle_get_value(PyObject *x, void *closure);
+PyObject *handle_get_self(PyObject *x, void *closure);
+PyObject *handle_get_zero(PyObject *x, void *closure);
+extern PyMethodDef handle_methods[];
 
 /* ---- operand.c -------------------------------------------------------------------- */
 
@@ -218,22 +318,21 @@ PyObject *record_given(VarObject *x, double value, double partial);
 #undef BINARY
 #undef NARY
 extern PyNumberMethods var_as_number;
-/* Whether `x` is a numbers.Number: 1, 0, or -1 with an exception. */
-int is_number(PyObject *x);
-/* Builtins that never know what to do with a variable, whatever operators they have. */
-int is_container(PyObject *x);
 
 /* ---- functions.c, many.c, gradient.c, ufunc.c ------------------------------------- */
 
-/* The methods of Var (static storage), and the functions of the module: 0, or -1 with an
- * exception. */
-PyMethodDef *var_methods(void);
+/* The functions of the module: 0, or -1 with an exception. */
 int functions_add_to(PyObject *module);
+/* The methods `own` of a handle type, handle_methods, and the rows: in `all`, which has
+ * HANDLE_METHODS_MAX entries and is returned. */
+enum { HANDLE_METHODS_MAX = 256 };
+PyMethodDef *functions_as_methods(const PyMethodDef *own, PyMethodDef *all);
 /* An operation by number on one or two operands, as pyad.exp(x) or pyad.atan2(x, y)
  * would. */
 PyObject *function_call(int op, PyObject *x, PyObject *y);
 extern PyMethodDef many_functions[];
 
+extern PyMethodDef frame_functions[];
 PyObject *var_backward(PyObject *self, PyObject *args, PyObject *kwargs);
 PyObject *gradient(PyObject *module, PyObject *args, PyObject *kwargs);
-PyObject *var_array_ufunc(PyObject *self, PyObject *args, PyObject *kwargs);
+PyObject *handle_array_ufunc(PyObject *self, PyObject *args, PyObject *kwargs);

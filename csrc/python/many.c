@@ -1,6 +1,6 @@
 /* Operations of any number of arguments on handles: sum, dot, lincomb, prod, logsumexp,
  * norm, and from_partials, a node whose value and partials the user computed. */
-#include "handle.h"
+#include "dual.h"
 
 /* Scratch for `count` operands: the sequence(s) laid side by side, and their values. */
 typedef struct {
@@ -33,6 +33,8 @@ static PyObject *apply_many(int op, operands *o)
     pyad_operand result;
     size_t unknown;
     int known = operands_read(o, &unknown);
+    if (known == 0 && is_dual(o->x[unknown]))
+        return dual_apply_many(op, o);
     if (known <= 0)
         return known ? NULL : raise_not_a_number(o->name, o->x[unknown]);
     /* The core computes the value of constants too; without a tape of its own it needs
@@ -156,6 +158,8 @@ static PyObject *record_partials(double value, PyObject *arguments, PyObject *pa
                                          : PYAD_OK;
         if (known > 0)
             result = operands_finish(&o, status, node, "given");
+        else if (known == 0 && is_dual(o.x[unknown]))
+            result = dual_given(&o, value, numbers);
         else if (known == 0)
             raise_not_a_number(o.name, o.x[unknown]);
     }

@@ -1,5 +1,5 @@
 /* pyad._handle: the module that holds the handle types and the functions on them. */
-#include "handle.h"
+#include "dual.h"
 
 /* ---- making variables ------------------------------------------------------------- */
 
@@ -102,12 +102,14 @@ PyMODINIT_FUNC PyInit__handle(void);
 PyMODINIT_FUNC PyInit__handle(void)
 {
     Var_Type.tp_methods = var_methods();
-    if (PyType_Ready(&Var_Type) < 0 || PyType_Ready(&Tape_Type) < 0 ||
-        PyType_Ready(&Mode_Type) < 0)
+    Dual_Type.tp_methods = dual_methods();
+    if (PyType_Ready(&Var_Type) < 0 || PyType_Ready(&Dual_Type) < 0 ||
+        PyType_Ready(&Tape_Type) < 0 || PyType_Ready(&Mode_Type) < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (module &&
         (PyModule_AddType(module, &Var_Type) < 0 ||
+         PyModule_AddType(module, &Dual_Type) < 0 ||
          PyModule_AddType(module, &Tape_Type) < 0 ||
          PyModule_AddType(module, &Mode_Type) < 0 || functions_add_to(module) < 0))
         Py_CLEAR(module);

@@ -3,7 +3,7 @@
  */
 #include <math.h>
 
-#include "handle.h"
+#include "dual.h"
 
 /* ---- numbers ---------------------------------------------------------------------- */
 
@@ -21,7 +21,7 @@ int number_as_double(PyObject *x, const char *what, double *value)
         return 1;
     }
     if (!PyLong_Check(x)) {
-        int real = is_var(x) ? 0 : is_real_number(x);
+        int real = is_handle(x) ? 0 : is_real_number(x);
         if (real <= 0)
             return real;
     }
@@ -52,12 +52,13 @@ static PyObject *single_number(PyObject *x)
 int need_number(PyObject *x, const char *what, double *value)
 {
     int known = number_as_double(x, what, value);
-    if (known == 0 && !is_var(x)) {
+    if (known == 0 && !is_handle(x)) {
         PyObject *item = single_number(x);
         known = item ? number_as_double(item, what, value) : PyErr_Occurred() ? -1 : 0;
         Py_XDECREF(item);
     }
-    if (known == 0 && is_var(x) && ((VarObject *)x)->generation != CONSTANT_GENERATION)
+    if (known == 0 && is_handle(x) &&
+        (is_dual(x) || ((VarObject *)x)->generation != CONSTANT_GENERATION))
         raise_error(PYAD_ERROR_WOULD_LOSE_DERIVATIVE);
     else if (known == 0 && is_var(x))
         *value = ((VarObject *)x)->value, known = 1;
@@ -98,7 +99,7 @@ int raise_stale(const VarObject *x)
 /* An intermediate result decides the tape. */
 static int take_intermediate(operands *o, const VarObject *x)
 {
-    if (x->generation != x->tape->generation)
+    if (!tape_knows(x->tape, x->generation))
         return raise_stale(x);
     if (o->tape && o->tape != x->tape) {
         raise_error(PYAD_ERROR_MIXED_TAPES, o->name);
@@ -263,6 +264,8 @@ void mark_take_back(const mark *m)
 
 PyObject *apply_slowly(int op, PyObject *x, PyObject *y)
 {
+    if (is_dual(x) || (y && is_dual(y)))
+        return dual_apply(op, x, y);
     PyObject *xs[2] = {x, y};
     pyad_operand values[2] = {{0, PYAD_CONSTANT}, {0, PYAD_CONSTANT}};
     pyad_operand result;

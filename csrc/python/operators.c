@@ -7,14 +7,6 @@
 
 #include "number.h"
 
-/* The first tier makes no call and so saves no register; it stays so as long as the
- * others are not inlined into it. */
-#if defined(__GNUC__)
-#define NOT_INLINE __attribute__((noinline))
-#else
-#define NOT_INLINE
-#endif
-
 /* ---- first tier ------------------------------------------------------------------- */
 
 /* X_IS_VAR and Y_IS_VAR are 0 or 1 where this is expanded: the partial in a number is not
@@ -50,22 +42,6 @@ static inline TapeObject *quick_tape(const VarObject *x)
 static inline int belongs_to(const VarObject *x, const TapeObject *tape)
 {
     return x->generation == tape->live || x->generation == LEAF_GENERATION;
-}
-
-static int quick_number(PyObject *x, double *value)
-{
-    if (PyFloat_CheckExact(x)) {
-        *value = PyFloat_AS_DOUBLE(x);
-        return 1;
-    }
-    if (!PyLong_CheckExact(x))
-        return 0;
-    *value = PyLong_AsDouble(x);
-    if (*value == -1 && PyErr_Occurred()) {
-        PyErr_Clear(); /* too large: the slow way says so */
-        return 0;
-    }
-    return 1;
 }
 
 /* Finds the tape of an operation on Vars, floats and ints; 0 if it is for the slow way.
@@ -155,44 +131,6 @@ static inline uint32_t quick_node(TapeObject *tape, VarObject *x)
 
 /* ---- number slots ----------------------------------------------------------------- */
 
-/* 1, 0, or -1 with an exception. */
-static int has_attribute(PyObject *x, const char *name)
-{
-    PyObject *found = PyObject_GetAttrString((PyObject *)Py_TYPE(x), name);
-    if (!found && !PyErr_ExceptionMatches(PyExc_AttributeError))
-        return -1;
-    PyErr_Clear();
-    Py_XDECREF(found);
-    return found != NULL;
-}
-
-int is_container(PyObject *x)
-{
-    return PyUnicode_Check(x) || PyBytes_Check(x) || PyByteArray_Check(x) ||
-           PyList_Check(x) || PyTuple_Check(x) || PyDict_Check(x) || PyAnySet_Check(x);
-}
-
-int is_number(PyObject *x)
-{
-    static PyObject *number;
-    return python_function(&number, "numbers", "Number") ? PyObject_IsInstance(x, number)
-                                                         : -1;
-}
-
-/* NotImplemented goes on to Python only where the other operand may know what to do (an
- * array, a class with the reflected operator): Python's own message names no remedy. */
-static NOT_INLINE PyObject *not_implemented(PyObject *x, PyObject *y, const char *what,
-                                            const char *reflected)
-{
-    PyObject *other = is_var(x) ? y : x;
-    int number = is_number(other), reflects = 0;
-    if (number == 0 && other == y && !is_container(y))
-        reflects = has_attribute(y, reflected);
-    if (reflects > 0)
-        return Py_NewRef(Py_NotImplemented);
-    return number < 0 || reflects < 0 ? NULL : raise_not_a_number(what, other);
-}
-
 #define OPERATOR(NAME, WHAT, REFLECTED)                                                  \
     static PyObject *operator_##NAME(PyObject *x, PyObject *y)                           \
     {                                                                                    \
@@ -200,7 +138,7 @@ static NOT_INLINE PyObject *not_implemented(PyObject *x, PyObject *y, const char
         if (result != Py_NotImplemented)                                                 \
             return result;                                                               \
         Py_DECREF(result);                                                               \
-        return not_implemented(x, y, "operator " WHAT, REFLECTED);                       \
+        return handle_not_implemented(x, y, "operator " WHAT, REFLECTED);                \
     }
 OPERATOR(add, "+", "__radd__")
 OPERATOR(sub, "-", "__rsub__")
@@ -219,18 +157,6 @@ static PyObject *operator_power(PyObject *x, PyObject *y, PyObject *modulo)
     if (is_var(x) && quick_number(y, &exponent) && exponent == 2)
         return unary_square(x);
     return operator_pow(x, y);
-}
-
-/* Scalars have no matrix product; an array on the right knows what to say. */
-static PyObject *operator_matmul(PyObject *x, PyObject *y)
-{
-    int reflects = is_var(x) && !is_var(y) ? has_attribute(y, "__rmatmul__") : 0;
-    if (reflects > 0)
-        return Py_NewRef(Py_NotImplemented);
-    return reflects < 0 ? NULL
-                        : raise_error(PYAD_ERROR_ARGUMENTS,
-                                      "the operator @ is for arrays, not for scalars: "
-                                      "use * or pyad.dot");
 }
 
 /* Two operations: if the second fails, the first is taken back. */
@@ -258,13 +184,6 @@ static PyObject *operator_positive(PyObject *x)
     return is_intermediate((VarObject *)x) ? Py_NewRef(x) : unary_positive(x);
 }
 
-static int operator_bool(PyObject *x) { return ((VarObject *)x)->value != 0; }
-
-static PyObject *operator_int(PyObject *x)
-{
-    return PyLong_FromDouble(((VarObject *)x)->value);
-}
-
 /* Only where no derivative can be lost: on a constant, and inside no_grad. */
 static PyObject *operator_float(PyObject *x)
 {
@@ -286,13 +205,13 @@ PyNumberMethods var_as_number = {
     .nb_true_divide = operator_div,
     .nb_floor_divide = operator_floordiv,
     .nb_remainder = operator_mod,
-    .nb_matrix_multiply = operator_matmul,
+    .nb_matrix_multiply = handle_matmul,
     .nb_divmod = operator_divmod,
     .nb_power = operator_power,
     .nb_negative = unary_neg,
     .nb_positive = operator_positive,
     .nb_absolute = unary_abs,
-    .nb_bool = operator_bool,
-    .nb_int = operator_int,
+    .nb_bool = handle_bool,
+    .nb_int = handle_int,
     .nb_float = operator_float,
 };

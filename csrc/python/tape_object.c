@@ -2,13 +2,15 @@
  * class pyad.Tape adds inspection to it. */
 #include "handle.h"
 
-/* Below this a sweep takes less time than handing the interpreter lock over and back. */
-static const size_t SWEEP_HOLDS_LOCK = 2000;
 /* A thread's own tape grows no further than this while nobody can reach what is recorded
  * on it. */
 static const size_t ABANDONED_LENGTH = 1 << 20;
 
-static uint64_t last_generation = FIRST_GENERATION;
+uint64_t tape_new_generation(void)
+{
+    static uint64_t last = FIRST_GENERATION;
+    return ++last;
+}
 
 /* ---- life ------------------------------------------------------------------------- */
 
@@ -32,16 +34,21 @@ static PyObject *tape_type_new(PyTypeObject *type, PyObject *args, PyObject *kwa
         Py_DECREF(tape);
         return raise_error(PYAD_ERROR_NO_MEMORY);
     }
-    tape->generation = ++last_generation;
+    tape->generation = tape_new_generation();
     return (PyObject *)tape;
 }
 
-TapeObject *tape_new_default(void)
+TapeObject *tape_new(void)
 {
     static PyObject *class;
     if (!python_function(&class, "pyad.tape", "Tape"))
         return NULL;
-    TapeObject *tape = (TapeObject *)PyObject_CallNoArgs(class);
+    return (TapeObject *)PyObject_CallNoArgs(class);
+}
+
+TapeObject *tape_new_default(void)
+{
+    TapeObject *tape = tape_new();
     if (tape)
         tape->is_default = 1;
     return tape;
@@ -63,7 +70,7 @@ void tape_end(TapeObject *tape)
 {
     pyad_tape_clear(tape->core);
     tape->duplicates = 0;
-    tape->generation = ++last_generation;
+    tape->generation = tape_new_generation();
     if (tape->live)
         tape->live = tape->generation;
     Py_CLEAR(tape->origins);
@@ -75,6 +82,8 @@ static void tape_dealloc(TapeObject *tape)
     if (tape->core)
         tape_end(tape);
     PyMem_Free(tape->leaves);
+    PyMem_Free(tape->frames);
+    PyMem_RawFree(tape->scratch);
     pyad_tape_free(tape->core);
     Py_TYPE(tape)->tp_free((PyObject *)tape);
 }
@@ -134,15 +143,13 @@ void tape_take_back(TapeObject *tape, size_t length, size_t arguments, size_t le
 
 /* ---- sweeping --------------------------------------------------------------------- */
 
-/* Between hold and release the tape is read without the interpreter lock: every operation
- * on it takes the slow way, and is refused there. */
-static void hold(TapeObject *tape)
+void tape_hold(TapeObject *tape)
 {
     tape->busy = 1;
     tape->live = 0;
 }
 
-static void release(TapeObject *tape)
+void tape_release(TapeObject *tape)
 {
     thread_state *thread = thread_here();
     tape->busy = 0;
@@ -158,11 +165,11 @@ int tape_sweep(TapeObject *tape, uint32_t node, double seed)
     if (node < SWEEP_HOLDS_LOCK) {
         status = pyad_tape_backward(tape->core, node, seed);
     } else {
-        hold(tape);
+        tape_hold(tape);
         Py_BEGIN_ALLOW_THREADS
             status = pyad_tape_backward(tape->core, node, seed);
         Py_END_ALLOW_THREADS
-        release(tape);
+        tape_release(tape);
     }
     if (status)
         raise_error(status);
@@ -216,12 +223,14 @@ static PyObject *tape_clear(PyObject *self, PyObject *unused)
     TapeObject *tape = (TapeObject *)self;
     if (tape_check_idle(tape) < 0)
         return NULL;
+    if (tape->depth)
+        return raise_error(PYAD_ERROR_TAPE_IN_FRAME);
     tape_end(tape);
     Py_RETURN_NONE;
 }
 
 /* _hold() gives the address of the pyad_tape to the binding, which calls _release(). */
-static PyObject *tape_hold(PyObject *self, PyObject *unused)
+static PyObject *method_hold(PyObject *self, PyObject *unused)
 {
     TapeObject *tape = (TapeObject *)self;
     (void)unused;
@@ -229,31 +238,32 @@ static PyObject *tape_hold(PyObject *self, PyObject *unused)
         return NULL;
     PyObject *address = PyLong_FromVoidPtr(tape->core);
     if (address)
-        hold(tape);
+        tape_hold(tape);
     return address;
 }
 
-static PyObject *tape_release(PyObject *self, PyObject *unused)
+static PyObject *method_release(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    release((TapeObject *)self);
+    tape_release((TapeObject *)self);
     Py_RETURN_NONE;
 }
 
-static PyObject *tape_leaf_names(PyObject *self, PyObject *unused)
+/* _leaves(): (leaf, node) for each leaf registered, in the order of their nodes. */
+static PyObject *tape_leaves(PyObject *self, PyObject *unused)
 {
-    (void)unused;
     TapeObject *tape = (TapeObject *)self;
-    PyObject *names = PyDict_New();
-    for (size_t i = 0; names && i < tape->leaf_count; i++) {
-        if (!tape->leaves[i].leaf->name)
-            continue;
-        PyObject *node = PyLong_FromUnsignedLong(tape->leaves[i].node);
-        if (!node || PyDict_SetItem(names, node, tape->leaves[i].leaf->name) < 0)
-            Py_CLEAR(names);
-        Py_XDECREF(node);
+    PyObject *leaves = PyList_New((Py_ssize_t)tape->leaf_count);
+    (void)unused;
+    for (size_t i = 0; leaves && i < tape->leaf_count; i++) {
+        PyObject *pair =
+            Py_BuildValue("(OI)", tape->leaves[i].leaf, tape->leaves[i].node);
+        if (pair)
+            PyList_SET_ITEM(leaves, (Py_ssize_t)i, pair);
+        else
+            Py_CLEAR(leaves);
     }
-    return names;
+    return leaves;
 }
 
 static Py_ssize_t tape_length(PyObject *self)
@@ -279,9 +289,9 @@ static PyMethodDef tape_methods[] = {
     {"clear", tape_clear, METH_NOARGS,
      "clear()\n--\n\nForget the recording. Variables computed in it keep their values "
      "only."},
-    {"_hold", tape_hold, METH_NOARGS, NULL},
-    {"_release", tape_release, METH_NOARGS, NULL},
-    {"_leaf_names", tape_leaf_names, METH_NOARGS, NULL},
+    {"_hold", method_hold, METH_NOARGS, NULL},
+    {"_release", method_release, METH_NOARGS, NULL},
+    {"_leaves", tape_leaves, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

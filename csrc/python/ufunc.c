@@ -1,4 +1,4 @@
-/* __array_ufunc__: NumPy's functions on variables. A ufunc of the operation table called
+/* __array_ufunc__: NumPy's functions on handles. A ufunc of the operation table called
  * on scalars is recorded here; arrays, out=, reduce and the rest are for the Python
  * layer. */
 #include <string.h>
@@ -30,10 +30,10 @@ static PyObject *operations_by_ufunc(void)
 
 static int is_scalar(PyObject *x)
 {
-    return is_var(x) || PyFloat_Check(x) || PyLong_Check(x);
+    return is_handle(x) || PyFloat_Check(x) || PyLong_Check(x);
 }
 
-PyObject *var_array_ufunc(PyObject *self, PyObject *args, PyObject *kwargs)
+PyObject *handle_array_ufunc(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static PyObject *elsewhere;
     Py_ssize_t count = PyTuple_GET_SIZE(args) - 2;

@@ -1,7 +1,5 @@
-/* Var, the type: making, reading, comparing, copying. Its arithmetic is in operators.c.
+/* Var, the type: making, reading, copying. Its arithmetic is in operators.c.
  */
-#include <math.h>
-
 #include "handle.h"
 
 static const size_t FREE_VARS_KEPT = 8192;
@@ -30,16 +28,45 @@ PyObject *var_new(double value, uint64_t generation)
     x->node = PYAD_CONSTANT;
     x->registrations = 0;
     x->has_gradient = 0;
+    x->gradient_is_variable = 0;
     x->name = NULL;
     return (PyObject *)x;
+}
+
+double var_gradient(const VarObject *leaf)
+{
+    if (leaf->gradient_is_variable)
+        return ((VarObject *)leaf->gradient.variable)->value;
+    return leaf->has_gradient ? leaf->gradient.number : 0;
+}
+
+static void drop_gradient(VarObject *leaf)
+{
+    PyObject *variable = leaf->gradient_is_variable ? leaf->gradient.variable : NULL;
+    leaf->has_gradient = 0;
+    leaf->gradient_is_variable = 0;
+    Py_XDECREF(variable);
+}
+
+void var_set_gradient(VarObject *leaf, double gradient)
+{
+    drop_gradient(leaf);
+    leaf->gradient.number = gradient;
+    leaf->has_gradient = 1;
+}
+
+static void var_clear(VarObject *leaf)
+{
+    drop_gradient(leaf);
+    Py_CLEAR(leaf->name);
 }
 
 static void var_dealloc(VarObject *x)
 {
     if (is_intermediate(x))
         Py_DECREF(x->tape);
-    else
-        Py_XDECREF(x->name);
+    else if (x->name || x->gradient_is_variable)
+        var_clear(x);
     if (free_var_count < FREE_VARS_KEPT) {
         x->tape = (TapeObject *)free_vars;
         free_vars = x;
@@ -74,7 +101,7 @@ static PyObject *var_type_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 
 static int belongs_to_ended(const VarObject *x)
 {
-    return is_intermediate(x) && x->generation != x->tape->generation;
+    return is_intermediate(x) && !tape_knows(x->tape, x->generation);
 }
 
 PyObject *var_operation(VarObject *x)
@@ -106,60 +133,6 @@ static PyObject *var_repr(PyObject *self)
     return text;
 }
 
-/* f"{x:.3f}" formats the value; without a format it is the repr. */
-static PyObject *var_format(PyObject *self, PyObject *format)
-{
-    if (PyUnicode_Check(format) && PyUnicode_GET_LENGTH(format) == 0)
-        return var_repr(self);
-    PyObject *value = PyFloat_FromDouble(((VarObject *)self)->value);
-    PyObject *text = value ? PyObject_Format(value, format) : NULL;
-    Py_XDECREF(value);
-    return text;
-}
-
-/* Fractions, decimals and NumPy's numbers compare with the value; an order among it and a
- * string or a list is an error with a remedy; the rest stays with Python. Takes over
- * `result`, which is NotImplemented. */
-static PyObject *compare_with_other(PyObject *result, PyObject *value, PyObject *y,
-                                    int comparison)
-{
-    static const char *const operators[] = {"operator <",  "operator <=", "operator ==",
-                                            "operator !=", "operator >",  "operator >="};
-    int number = is_number(y);
-    int order = comparison != Py_EQ && comparison != Py_NE;
-    if (number == 0 && !(order && (is_container(y) || y == Py_None)))
-        return result;
-    Py_DECREF(result);
-    if (number == 0)
-        return raise_not_a_number(operators[comparison], y);
-    return number < 0 ? NULL : PyObject_RichCompare(value, y, comparison);
-}
-
-static PyObject *var_compare(PyObject *x, PyObject *y, int comparison)
-{
-    double a, b;
-    if (is_var(x) && is_var(y)) {
-        a = ((VarObject *)x)->value;
-        b = ((VarObject *)y)->value;
-        Py_RETURN_RICHCOMPARE(a, b, comparison);
-    }
-    a = ((VarObject *)x)->value; /* Python swaps the operands so that the Var is first */
-    if (PyFloat_CheckExact(y)) {
-        b = PyFloat_AS_DOUBLE(y);
-        Py_RETURN_RICHCOMPARE(a, b, comparison);
-    }
-    PyObject *value = PyFloat_FromDouble(a);
-    PyObject *result =
-        value ? Py_TYPE(value)->tp_richcompare(value, y, comparison) : NULL;
-    if (result == Py_NotImplemented)
-        result = compare_with_other(result, value, y, comparison);
-    Py_XDECREF(value);
-    return result;
-}
-
-/* By identity: variables of equal value are not the same variable. */
-static Py_hash_t var_hash(PyObject *self) { return PyBaseObject_Type.tp_hash(self); }
-
 /* ---- attributes ------------------------------------------------------------------- */
 
 static int refuse_on_result(VarObject *x, const char *what)
@@ -175,12 +148,6 @@ static int refuse_delete(const char *what)
 {
     raise_error(PYAD_ERROR_ARGUMENTS, what);
     return -1;
-}
-
-static PyObject *get_value(VarObject *x, void *closure)
-{
-    (void)closure;
-    return PyFloat_FromDouble(x->value);
 }
 
 /* The leaf leaves the recording that saw its old value: its next use registers the new
@@ -206,7 +173,9 @@ static PyObject *get_grad(VarObject *x, void *closure)
 {
     (void)closure;
     if (!is_intermediate(x))
-        return x->has_gradient ? PyFloat_FromDouble(x->gradient) : Py_NewRef(Py_None);
+        return x->gradient_is_variable ? Py_NewRef(x->gradient.variable)
+               : x->has_gradient       ? PyFloat_FromDouble(x->gradient.number)
+                                       : Py_NewRef(Py_None);
     if (x->tape->busy)
         return raise_error(PYAD_ERROR_TAPE_BUSY);
     if (x->tape->adjoint_generation != x->generation ||
@@ -223,10 +192,20 @@ static int set_grad(VarObject *x, PyObject *number, void *closure)
         return refuse_delete("the gradient of a variable cannot be deleted: assign None");
     if (is_intermediate(x))
         return refuse_on_result(x, "grad");
-    if (number != Py_None && need_number(number, "Var.grad", &value) < 0)
+    int variable =
+        is_var(number) && ((VarObject *)number)->generation != CONSTANT_GENERATION;
+    if (!variable && number != Py_None && need_number(number, "Var.grad", &value) < 0)
         return -1;
-    x->gradient = value;
-    x->has_gradient = number != Py_None;
+    Py_INCREF(number);
+    drop_gradient(x);
+    if (variable) {
+        x->gradient.variable = number;
+        x->gradient_is_variable = 1;
+        return 0;
+    }
+    if (number != Py_None)
+        var_set_gradient(x, value);
+    Py_DECREF(number);
     return 0;
 }
 
@@ -282,18 +261,6 @@ static PyObject *get_tape(VarObject *x, void *closure)
     return Py_NewRef(x->tape == &no_tape ? Py_None : (PyObject *)x->tape);
 }
 
-static PyObject *get_self(VarObject *x, void *closure)
-{
-    (void)closure;
-    return Py_NewRef((PyObject *)x);
-}
-
-static PyObject *get_zero(VarObject *x, void *closure)
-{
-    (void)x, (void)closure;
-    return PyFloat_FromDouble(0.0);
-}
-
 static PyObject *get_is_leaf(VarObject *x, void *closure)
 {
     (void)closure;
@@ -301,7 +268,7 @@ static PyObject *get_is_leaf(VarObject *x, void *closure)
 }
 
 static PyGetSetDef var_getset[] = {
-    {"value", (getter)get_value, (setter)set_value,
+    {"value", handle_get_value, (setter)set_value,
      "The value, a float. On a leaf it may be assigned.", NULL},
     {"grad", (getter)get_grad, (setter)set_grad,
      "The derivative of what was swept: on a leaf the sum over all backward() so far, "
@@ -317,8 +284,8 @@ static PyGetSetDef var_getset[] = {
     {"tape", (getter)get_tape, NULL, "The tape it is recorded on, or None.", NULL},
     {"is_leaf", (getter)get_is_leaf, NULL, "True if it was not computed from variables.",
      NULL},
-    {"real", (getter)get_self, NULL, "The variable itself.", NULL},
-    {"imag", (getter)get_zero, NULL, "0.0", NULL},
+    {"real", handle_get_self, NULL, "The variable itself.", NULL},
+    {"imag", handle_get_zero, NULL, "0.0", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -332,15 +299,8 @@ static PyObject *var_zero_grad(PyObject *self, PyObject *unused)
         refuse_on_result(x, "grad");
         return NULL;
     }
-    x->gradient = 0;
-    x->has_gradient = 1;
+    var_set_gradient(x, 0);
     Py_RETURN_NONE;
-}
-
-static PyObject *var_detach(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    return var_new(((VarObject *)self)->value, CONSTANT_GENERATION);
 }
 
 /* A copy of a leaf is a node, so that a function that copies its argument keeps the
@@ -383,48 +343,6 @@ static PyObject *var_repr_svg(PyObject *self, PyObject *unused)
     return PyObject_CallOneArg(draw, self);
 }
 
-/* "floor", "ceil" and "trunc" of math give whole numbers, whose derivative is 0: no
- * derivative is lost. */
-#define TO_WHOLE(NAME)                                                                   \
-    static PyObject *var_##NAME(PyObject *self, PyObject *unused)                        \
-    {                                                                                    \
-        (void)unused;                                                                    \
-        return PyLong_FromDouble(NAME(((VarObject *)self)->value));                      \
-    }
-TO_WHOLE(floor)
-TO_WHOLE(ceil)
-TO_WHOLE(trunc)
-
-/* round(x) is an int; round(x, digits) a variable with derivative 0. */
-static PyObject *var_round(PyObject *self, PyObject *args)
-{
-    PyObject *digits = Py_None;
-    if (!PyArg_ParseTuple(args, "|O:round", &digits))
-        return NULL;
-    PyObject *value = PyFloat_FromDouble(((VarObject *)self)->value);
-    PyObject *rounded =
-        value ? PyObject_CallMethod(value, "__round__", "O", digits) : NULL;
-    Py_XDECREF(value);
-    if (!rounded || digits == Py_None)
-        return rounded;
-    double number = PyFloat_AsDouble(rounded);
-    Py_DECREF(rounded);
-    return record_given((VarObject *)self, number, 0);
-}
-
-static PyObject *var_is_integer(PyObject *self, PyObject *unused)
-{
-    double value = ((VarObject *)self)->value;
-    (void)unused;
-    return PyBool_FromLong(isfinite(value) && floor(value) == value);
-}
-
-static PyObject *var_self(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    return Py_NewRef(self);
-}
-
 static PyMethodDef own_methods[] = {
     {"backward", (PyCFunction)(void (*)(void))var_backward, METH_VARARGS | METH_KEYWORDS,
      "backward(seed=1.0, retain_graph=False, create_graph=False)\n--\n\n"
@@ -436,26 +354,17 @@ static PyMethodDef own_methods[] = {
      "assigned since it was recorded."},
     {"zero_grad", var_zero_grad, METH_NOARGS,
      "zero_grad()\n--\n\nSet .grad of a leaf to 0.0."},
-    {"detach", var_detach, METH_NOARGS,
-     "detach()\n--\n\nThe same value as a constant, which float() accepts."},
-    {"is_integer", var_is_integer, METH_NOARGS,
-     "is_integer()\n--\n\nWhether the value is a whole number."},
-    {"conjugate", var_self, METH_NOARGS, "conjugate()\n--\n\nThe variable itself."},
     {"_repr_svg_", var_repr_svg, METH_NOARGS, NULL},
     {"__copy__", var_copy, METH_NOARGS, NULL},
     {"__deepcopy__", var_copy, METH_O, NULL},
     {"__reduce__", var_reduce, METH_NOARGS, NULL},
-    {"__format__", var_format, METH_O, NULL},
-    {"__floor__", var_floor, METH_NOARGS, NULL},
-    {"__ceil__", var_ceil, METH_NOARGS, NULL},
-    {"__trunc__", var_trunc, METH_NOARGS, NULL},
-    {"__round__", var_round, METH_VARARGS, NULL},
-    {"__array_ufunc__", (PyCFunction)(void (*)(void))var_array_ufunc,
-     METH_VARARGS | METH_KEYWORDS, NULL},
     {NULL, NULL, 0, NULL},
 };
-PyMethodDef *var_own_methods(void);
-PyMethodDef *var_own_methods(void) { return own_methods; }
+PyMethodDef *var_methods(void)
+{
+    static PyMethodDef all[HANDLE_METHODS_MAX];
+    return functions_as_methods(own_methods, all);
+}
 
 PyTypeObject Var_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "pyad.Var",
@@ -466,8 +375,8 @@ PyTypeObject Var_Type = {
     .tp_new = var_type_new,
     .tp_dealloc = (destructor)var_dealloc,
     .tp_repr = var_repr,
-    .tp_hash = var_hash,
-    .tp_richcompare = var_compare,
+    .tp_hash = handle_hash,
+    .tp_richcompare = handle_compare,
     .tp_as_number = &var_as_number,
     .tp_getset = var_getset,
 };

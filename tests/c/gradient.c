@@ -50,12 +50,12 @@ static int several_seeds(pyad_tape *tape)
     double rows[8][2] = {{0}};
     rows[7][0] = 1;
     rows[7][1] = 10;
-    pyad_tape_reverse(tape, 2, &rows[0][0]);
+    pyad_tape_reverse(tape, 0, 2, &rows[0][0]);
     printf("%.17g %.17g %.17g %.17g\n", rows[1][0], rows[2][0], rows[1][1], rows[2][1]);
     double tangents[8][2] = {{0}};
     tangents[1][0] = 1;
     tangents[2][1] = 1;
-    pyad_tape_forward(tape, 2, &tangents[0][0]);
+    pyad_tape_forward(tape, 0, 2, &tangents[0][0]);
     printf("%.17g %.17g\n", tangents[7][0], tangents[7][1]);
     return 0;
 }

@@ -1,0 +1,222 @@
+"""A function recorded at a point: what every transform starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pyad import _handle
+from pyad._binding import check, error, ffi, lib
+from pyad._handle import Var
+from pyad.tape import CONSTANT, Tape
+from pyad.transforms._trees import Shape, flatten
+
+__all__ = ["Recording", "position_of"]
+
+Matrix = npt.NDArray[np.float64]
+
+_BLOCK = 8
+"""Seeds that share a sweep of a long recording: one vector of the widest machines."""
+
+_IN_CACHE = 2**17
+"""Numbers of a sweep, a megabyte, up to which more seeds share it."""
+
+
+def position_of(argnums: int | tuple[int, ...], argnum: int | tuple[int, ...] | None) -> Any:
+    """`argnums`, or its alias `argnum`; refused if it is neither an int nor a tuple of them."""
+    chosen = argnums if argnum is None else argnum
+    ints = chosen if isinstance(chosen, tuple) else (chosen,)
+    if not ints or not all(isinstance(i, int) and not isinstance(i, bool) for i in ints):
+        raise error("ARGUMENTS", "argnums is the position of an argument, or a tuple of positions")
+    return chosen
+
+
+class Recording:
+    """A frame on the tape of this thread that holds one evaluation of a function.
+
+    A context manager: `f` runs on entering, and on leaving the frame is taken back, unless
+    `keep()` has made it part of the recording around it.
+    """
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        argnums: int | tuple[int, ...],
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.f, self.args, self.kwargs = f, list(args), kwargs
+        self.argnums = argnums
+        self._left = False
+        for i in argnums if isinstance(argnums, tuple) else (argnums,):
+            if not -len(args) <= i < len(args):
+                given = f"argnums names argument {i}, and {len(args)} positional ones were given"
+                raise error("ARGUMENTS", given)
+
+    def __enter__(self) -> Recording:
+        selected: Any = (
+            tuple(self.args[i] for i in self.argnums)
+            if isinstance(self.argnums, tuple)
+            else self.args[self.argnums]
+        )
+        numbers, self.shape = flatten(selected, "a differentiated argument")
+        self.tape, self.start = _handle._enter()
+        try:
+            self.aliases: list[Var] = _handle._aliases(self.tape, numbers)
+            # f gets containers of its own: it may assign into them.
+            given = self.shape.build(iter(self.aliases))
+            if isinstance(self.argnums, tuple):
+                for i, item in zip(self.argnums, given, strict=True):
+                    self.args[i] = item
+            else:
+                self.args[self.argnums] = given
+            self.output: Any = self.f(*self.args, **self.kwargs)
+            self.open: bool = _handle._is_open(self.tape)
+            self.variables: list[int] = [alias.node for alias in self.aliases]  # type: ignore[misc]
+        except BaseException:
+            self._leave(keep=False)
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if not self._left:
+            self._leave(keep=False)
+
+    def _leave(self, *, keep: bool) -> None:
+        self._left = True
+        _handle._leave(self.tape, keep)
+
+    def keep(self) -> None:
+        """Leave the frame to the recording around it; handles of the frame become stale."""
+        self._leave(keep=True)
+
+    def copy(self) -> Tape:
+        """The frame as a tape of its own, whose node 0 is the first of the frame."""
+        return _handle._copy(self.tape, self.start)
+
+    # ---- the result -------------------------------------------------------------------
+
+    def scalar(self, transform: str) -> Any:
+        """The output, which must be one number."""
+        y = self.output
+        if isinstance(y, np.ndarray) and y.shape == ():
+            y = y[()]
+        _handle._refuse_dual(y)
+        if not isinstance(y, (Var, float, int, np.floating, np.integer)):
+            raise error("NOT_A_SCALAR", transform, type(self.output).__name__)
+        return y
+
+    def node_of(self, y: Any) -> int:
+        """The node of a result, `CONSTANT` if it does not belong to this frame."""
+        if isinstance(y, Var) and y.tape is self.tape and y.node is not None:
+            return y.node if y.node >= self.start else CONSTANT
+        return CONSTANT
+
+    def outputs(self) -> tuple[list[Any], list[int], Shape]:
+        """The numbers of the output, their nodes, and its shape."""
+        numbers, shape = flatten(self.output, "the result of a differentiated function")
+        for y in numbers:
+            _handle._refuse_dual(y)
+        return numbers, [self.node_of(y) for y in numbers], shape
+
+    # ---- native sweeps ----------------------------------------------------------------
+
+    def gradient(self, y: Any, seed: float = 1.0) -> list[float]:
+        """The derivatives of `y` in the aliases."""
+        return _handle._gradient(self.tape, y, self.aliases, seed)
+
+    def _blocks(self, seeds: int) -> Iterator[slice]:
+        """The seeds in blocks that share a sweep."""
+        together = _IN_CACHE // (len(self.tape) - self.start + 1) // _BLOCK * _BLOCK
+        size = max(_BLOCK, together)
+        for first in range(0, seeds, size):
+            yield slice(first, min(first + size, seeds))
+
+    def _rows(self, width: int) -> Matrix:
+        """Zeroed rows for a sweep, a few columns wider where that is quicker."""
+        padded = width if width < 2 or width > _BLOCK else 4 if width <= 4 else 8
+        return np.zeros((len(self.tape) - self.start + 1, padded))
+
+    def _row_of(self, nodes: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Rows of nodes in an array for the sweeps; row 0 belongs to the constants."""
+        known = np.array(nodes, dtype=np.int64)
+        return np.where(known == CONSTANT, 0, known - self.start + 1)
+
+    def _sweep(self, sweep: Any, rows: Matrix) -> None:
+        with self.tape._held() as core:
+            sweep(core, self.start, rows.shape[1], ffi.from_buffer("double[]", rows))
+
+    def jacobian_by_rows(self, nodes: Sequence[int]) -> Matrix:
+        """The Jacobian of the nodes in the aliases, by reverse sweeps, `_BLOCK` rows at a time."""
+        inputs, outputs = self._row_of(self.variables), self._row_of(nodes)
+        result = np.empty((len(outputs), len(inputs)))
+        for part in self._blocks(len(outputs)):
+            block = outputs[part]
+            rows = self._rows(len(block))
+            np.add.at(rows, (block, np.arange(len(block))), 1.0)
+            rows[0] = 0.0
+            self._sweep(lib.pyad_tape_reverse, rows)
+            result[part] = rows[inputs, : len(block)].T
+        return result
+
+    def jacobian_by_columns(self, nodes: Sequence[int]) -> Matrix:
+        """The same by forward sweeps, `_BLOCK` columns at a time."""
+        inputs, outputs = self._row_of(self.variables), self._row_of(nodes)
+        result = np.empty((len(outputs), len(inputs)))
+        for part in self._blocks(len(inputs)):
+            block = inputs[part]
+            rows = self._rows(len(block))
+            rows[block, np.arange(len(block))] = 1.0
+            self._sweep(lib.pyad_tape_forward, rows)
+            result[:, part] = rows[outputs, : len(block)]
+        return result
+
+    def tangents(self, nodes: Sequence[int], directions: Matrix) -> Matrix:
+        """Directional derivatives of the nodes: (nodes, k) for directions of shape (inputs, k)."""
+        width = directions.shape[1]
+        rows = self._rows(width)
+        rows[self._row_of(self.variables), :width] = directions
+        self._sweep(lib.pyad_tape_forward, rows)
+        return rows[self._row_of(nodes), :width]
+
+    def second(self, y: Any, directions: Matrix) -> Matrix:
+        """The Hessian of `y` times directions: both of shape (inputs, k), in blocks of columns."""
+        node = self.node_of(y)
+        result = np.zeros(directions.shape)
+        if node == CONSTANT:
+            return result
+        inputs = self._row_of(self.variables)
+        for part in self._blocks(directions.shape[1]):
+            block = directions[:, part]
+            width = block.shape[1]
+            tangents, adjoints, second = self._rows(width), self._rows(1), self._rows(width)
+            tangents[inputs, :width] = block
+            adjoints[node - self.start + 1] = 1.0
+            with self.tape._held() as core:
+                arrays = (ffi.from_buffer("double[]", a) for a in (tangents, adjoints, second))
+                status = lib.pyad_tape_second(core, self.start, tangents.shape[1], *arrays)
+            check(status)
+            result[:, part] = second[inputs, :width]
+        return result
+
+    # ---- recorded sweeps, after keep() ------------------------------------------------
+
+    def recorded_gradient(self, node: int, seed: Any = 1.0) -> list[Any]:
+        """The derivatives of a node in the aliases, as variables of the recording around."""
+        return _handle._record_reverse(self.tape, self.start, node, self.variables, [seed])
+
+    def recorded_tangent(self, node: int, tangents: list[Any]) -> Any:
+        """The directional derivative of a node, as a variable of the recording around."""
+        return _handle._record_forward(self.tape, self.start, node, self.variables, tangents)
+
+    def handle(self, number: Any, node: int) -> Any:
+        """A result of the frame that was kept as a variable of the recording around it."""
+        return number if node == CONSTANT else _handle._at(self.tape, node)
+
+
+def is_nested(tree: Sequence[Any]) -> bool:
+    """True if any number is a variable: then the derivative may be differentiated again."""
+    return any(isinstance(x, Var) and x.requires_grad for x in tree)

@@ -1,0 +1,171 @@
+"""Derivatives of functions that return one number: `grad` and what is made of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from pyad import _handle
+from pyad._binding import error
+from pyad._handle import Var
+from pyad.transforms._recording import Recording, position_of
+from pyad.transforms._trees import flatten, values_of
+
+__all__ = ["derivative", "elementwise_grad", "grad", "stop_gradient", "value_and_grad"]
+
+Position = int | tuple[int, ...]
+
+
+def grad(
+    f: Callable[..., Any],
+    argnums: Position = 0,
+    has_aux: bool = False,
+    *,
+    argnum: Position | None = None,
+) -> Callable[..., Any]:
+    """The function that computes the gradient of `f` in the argument(s) at `argnums`.
+
+    The argument may be a number, an array, or nested lists, tuples and dicts of them, and the
+    gradient has its structure; a tuple of positions gives a tuple. `f` returns one number, or with
+    `has_aux` a pair of it and anything else, which is passed through with variables replaced by
+    their values: then the result is (gradient, aux).
+
+    Gradients nest: `grad(grad(f))`, and functions that call `grad` inside. A gradient that depends
+    on variables from outside `f` is a variable itself.
+
+    Raises `TypeError` if `f` returns no single number or an argument is none. Reverse mode:
+    Griewank and Walther, *Evaluating Derivatives* (2nd ed., 2008), chapter 3.
+
+    >>> import pyad
+    >>> pyad.grad(lambda x: x**3)(2.0)
+    12.0
+    >>> pyad.grad(pyad.grad(lambda x: x**3))(2.0)
+    12.0
+    >>> pyad.grad(lambda p: p["a"] * p["b"])({"a": 2.0, "b": 3.0})
+    {'a': 3.0, 'b': 2.0}
+    """
+    both = value_and_grad(f, argnums, has_aux, argnum=argnum)
+    quick = _is_quick(argnums, has_aux, argnum)
+
+    @functools.wraps(f, updated=())
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        if quick and args and type(args[0]) is float:
+            return _handle._slope(f, *args, **kwargs)[1]
+        value, slope = both(*args, **kwargs)
+        return (slope, value[1]) if has_aux else slope
+
+    return gradient
+
+
+def value_and_grad(
+    f: Callable[..., Any],
+    argnums: Position = 0,
+    has_aux: bool = False,
+    *,
+    argnum: Position | None = None,
+) -> Callable[..., Any]:
+    """The function that computes (value, gradient) of `f`, as `grad` does.
+
+    With `has_aux` the result is ((value, aux), gradient).
+
+    >>> import pyad
+    >>> pyad.value_and_grad(lambda x: x * x)(3.0)
+    (9.0, 6.0)
+    """
+    position = position_of(argnums, argnum)
+    quick = _is_quick(argnums, has_aux, argnum)
+
+    @functools.wraps(f, updated=())
+    def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
+        if quick and args and isinstance(args[0], (float, Var)):
+            return _handle._slope(f, *args, **kwargs)
+        with Recording(f, position, args, kwargs) as recording:
+            return _both(recording, has_aux)
+
+    return value_and_gradient
+
+
+def _is_quick(argnums: Position, has_aux: bool, argnum: Position | None) -> bool:
+    """Whether a call with one number can go the quick way, all in C."""
+    return argnums == 0 and argnum in (None, 0) and not has_aux
+
+
+def _both(recording: Recording, has_aux: bool) -> Any:
+    aux: tuple[Any, ...] = ()
+    if has_aux:
+        if not isinstance(recording.output, tuple) or len(recording.output) != 2:
+            given = "with has_aux=True the function returns a pair (value, aux)"
+            raise error("ARGUMENTS", given)
+        recording.output, rest = recording.output
+        aux = (values_of(rest),)
+    y = recording.scalar("grad")
+    if recording.open:
+        node = recording.node_of(y)
+        recording.keep()
+        value = recording.handle(y, node)
+        slopes = recording.recorded_gradient(node)
+    else:
+        value = y.value if isinstance(y, Var) else float(y)
+        slopes = recording.gradient(y)
+    return ((value, *aux) if aux else value), recording.shape.build(iter(slopes))
+
+
+def elementwise_grad(
+    f: Callable[..., Any], argnums: Position = 0, *, argnum: Position | None = None
+) -> Callable[..., Any]:
+    """The function that computes the gradient of `sum(f(x))`: each f', if f is elementwise.
+
+    >>> import numpy as np
+    >>> import pyad
+    >>> pyad.elementwise_grad(pyad.sin)(np.array([0.0, np.pi])).round(12)
+    array([ 1., -1.])
+    """
+
+    @functools.wraps(f, updated=())
+    def total(*args: Any, **kwargs: Any) -> Any:
+        numbers, _ = flatten(f(*args, **kwargs), "the result of a differentiated function")
+        return _handle.sum(numbers)
+
+    return grad(total, argnums, argnum=argnum)
+
+
+def derivative(f: Callable[..., Any], n: int = 1) -> Callable[..., Any]:
+    """The function that computes the n-th derivative of a scalar function of a scalar.
+
+    By n recorded forward sweeps over one recording. The recording grows with each, so that high
+    orders of long functions are costly.
+
+    >>> import pyad
+    >>> pyad.derivative(lambda x: x**5, 3)(2.0)
+    240.0
+    """
+    if not isinstance(n, int) or n < 0:
+        raise error("ARGUMENTS", "the order of a derivative is a whole number, 0 or more")
+
+    @functools.wraps(f, updated=())
+    def nth(x: Any, *args: Any, **kwargs: Any) -> Any:
+        with Recording(f, 0, (x, *args), kwargs) as recording:
+            if len(recording.aliases) != 1:
+                raise error("NOT_A_SCALAR", "derivative", "a function of more than one number")
+            y = recording.scalar("derivative")
+            node = recording.node_of(y)
+            if recording.open:
+                recording.keep()
+                y = recording.handle(y, node)
+            for _ in range(n):
+                y = recording.recorded_tangent(node, [1.0])
+                node = recording.node_of(y)
+            return y if recording.open else values_of(float(y) if isinstance(y, int) else y)
+
+    return nth
+
+
+def stop_gradient(x: Any) -> Any:
+    """The value of `x` without derivative; `x` may be a number, array, list, tuple or dict.
+
+    >>> import pyad
+    >>> pyad.grad(lambda x: x * pyad.stop_gradient(x))(3.0)
+    3.0
+    """
+    return values_of(x)

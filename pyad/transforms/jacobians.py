@@ -1,0 +1,290 @@
+"""First derivatives of functions with many results: Jacobians, and products with them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pyad import _handle
+from pyad._binding import error
+from pyad._handle import Dual, Var
+from pyad.errors import Retrace
+from pyad.modes import dual_level
+from pyad.tape import CONSTANT
+from pyad.transforms._recording import Recording, is_nested, position_of
+from pyad.transforms._trees import Branch, Shape, as_array, flatten, is_flat, values_of
+
+__all__ = ["assemble", "jacfwd", "jacobian", "jacrev", "jvp", "make_jvp", "make_vjp", "vjp"]
+
+Position = int | tuple[int, ...]
+
+
+def jacobian(
+    f: Callable[..., Any], argnums: Position = 0, *, argnum: Position | None = None
+) -> Callable[..., Any]:
+    """The function that computes the Jacobian of `f`, of shape `out.shape + in.shape`.
+
+    Results and arguments may be numbers, arrays, or nested lists, tuples and dicts of them: then
+    the Jacobian has the structure of the result, and in each of its places that of the argument.
+    One recording, and as many sweeps as the fewer of results and arguments.
+
+    >>> import numpy as np
+    >>> import pyad
+    >>> pyad.jacobian(lambda x: x[:2] * x[1:])(np.array([1.0, 2.0, 3.0]))
+    array([[2., 1., 0.],
+           [0., 3., 2.]])
+    """
+    return _jacobian(f, position_of(argnums, argnum), None)
+
+
+def jacrev(
+    f: Callable[..., Any], argnums: Position = 0, *, argnum: Position | None = None
+) -> Callable[..., Any]:
+    """`jacobian` by reverse sweeps, one for each result."""
+    return _jacobian(f, position_of(argnums, argnum), False)
+
+
+def jacfwd(
+    f: Callable[..., Any], argnums: Position = 0, *, argnum: Position | None = None
+) -> Callable[..., Any]:
+    """`jacobian` by forward sweeps, one for each argument."""
+    return _jacobian(f, position_of(argnums, argnum), True)
+
+
+def _jacobian(f: Callable[..., Any], position: Any, forward: bool | None) -> Callable[..., Any]:
+    @functools.wraps(f, updated=())
+    def compute(*args: Any, **kwargs: Any) -> Any:
+        with Recording(f, position, args, kwargs) as recording:
+            _, nodes, shape = recording.outputs()
+            by_columns = len(recording.aliases) < len(nodes) if forward is None else forward
+            matrix: Any
+            if recording.open:
+                recording.keep()
+                matrix = _recorded(recording, nodes, by_columns)
+            elif by_columns:
+                matrix = recording.jacobian_by_columns(nodes)
+            else:
+                matrix = recording.jacobian_by_rows(nodes)
+            return assemble(matrix, shape, recording.shape)
+
+    return compute
+
+
+def _recorded(recording: Recording, nodes: Sequence[int], by_columns: bool) -> Any:
+    """The Jacobian as an array of variables, each row or column by a recorded sweep."""
+    n = len(recording.aliases)
+    if not by_columns:
+        rows = [recording.recorded_gradient(node) for node in nodes]
+        return as_array([x for row in rows for x in row], (len(nodes), n))
+    columns = []
+    for i in range(n):
+        seeds = [1.0 if j == i else 0.0 for j in range(n)]
+        columns.append([recording.recorded_tangent(node, seeds) for node in nodes])
+    return as_array([x for column in columns for x in column], (n, len(nodes))).T
+
+
+def assemble(matrix: Any, rows: Shape, columns: Shape) -> Any:
+    """A matrix in the structure of its rows, and in each place that of its columns."""
+    if is_flat(rows) and is_flat(columns):
+        return rows.join([columns.join(row) for row in matrix.tolist()])
+    if isinstance(rows, Branch):
+        parts, start = [], 0
+        for child in rows.children:
+            parts.append(assemble(matrix[start : start + child.size], child, columns))
+            start += child.size
+        return rows.join(parts)
+    if isinstance(columns, Branch):
+        parts, start = [], 0
+        for child in columns.children:
+            parts.append(assemble(matrix[:, start : start + child.size], rows, child))
+            start += child.size
+        return columns.join(parts)
+    block = matrix.reshape(rows.shape + columns.shape)
+    return block[()] if block.dtype == object or block.shape else float(block)
+
+
+# ---- products --------------------------------------------------------------------------------
+
+
+def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """(f(*primals), its derivative in the direction `tangents`), both structured as the result.
+
+    Every argument takes part; `tangents` has the structure of `primals`.
+
+    >>> import pyad
+    >>> pyad.jvp(lambda x, y: x * y, (2.0, 3.0), (1.0, 0.0))
+    (6.0, 3.0)
+    """
+    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
+        raise error("ARGUMENTS", "jvp takes a tuple of primals and a tuple of tangents")
+    numbers, _ = flatten(tuple(tangents), "a tangent")
+    points, point_shape = flatten(tuple(primals), "a primal")
+    if len(tangents) != len(primals) or len(points) != len(numbers):
+        raise error(
+            "LENGTHS_DIFFER", "jvp(f, primals, tangents)", str(len(points)), str(len(numbers))
+        )
+    if not _handle._is_nested() and all(isinstance(x, (float, int)) for x in points + numbers):
+        with dual_level() as level:
+            try:
+                return _on_duals(f, points, point_shape, numbers, level)
+            except Retrace as retrace:
+                if retrace.level != level:
+                    raise
+    return _on_tape(f, primals, numbers)
+
+
+def _on_duals(
+    f: Callable[..., Any], points: list[Any], shape: Shape, tangents: list[Any], level: int
+) -> tuple[Any, Any]:
+    """`jvp` in constant memory. Raises `Retrace` where dual numbers cannot do it."""
+    matrix = np.array(tangents, dtype=np.float64).reshape(len(points), 1)
+    duals = _handle._duals(points, matrix, level) if points else []
+    results, out = flatten(f(*shape.build(iter(duals))), "the result of a differentiated function")
+    values, slopes = [], []
+    for y in results:
+        if isinstance(y, Var) and y.requires_grad:
+            raise Retrace(level)
+        ours = isinstance(y, Dual) and y._level == level
+        if isinstance(y, Dual) and not ours:
+            _handle._refuse_dual(y)
+        values.append(float(y.value if isinstance(y, (Var, Dual)) else y))
+        slopes.append(y.tangent if ours else 0.0)
+    return out.build(iter(values)), out.build(iter(slopes))
+
+
+def _on_tape(f: Callable[..., Any], primals: Sequence[Any], numbers: list[Any]) -> tuple[Any, Any]:
+    """`jvp` by a forward sweep, recorded where the result may be differentiated again."""
+    with Recording(f, tuple(range(len(primals))), primals, {}) as recording:
+        results, nodes, out = recording.outputs()
+        if recording.open or is_nested(numbers):
+            recording.keep()
+            value = [recording.handle(y, node) for y, node in zip(results, nodes, strict=True)]
+            tangent = [recording.recorded_tangent(node, numbers) for node in nodes]
+        else:
+            value = values_of(results)
+            directions = np.array([float(x) for x in numbers]).reshape(-1, 1)
+            tangent = recording.tangents(nodes, directions)[:, 0].tolist()
+        return out.build(iter(value)), out.build(iter(tangent))
+
+
+def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """(f(*primals), pullback): the pullback takes a cotangent in the structure of the result.
+
+    It gives the tuple of its products with the Jacobian, one for each primal.
+
+    >>> import pyad
+    >>> value, pullback = pyad.vjp(lambda x, y: x * y, 2.0, 3.0)
+    >>> value, pullback(1.0)
+    (6.0, (3.0, 2.0))
+    """
+    positions = tuple(range(len(primals)))
+    if not positions:
+        raise error("ARGUMENTS", "vjp takes a function and at least one primal")
+    return _vjp(f, positions, primals, {})
+
+
+def _vjp(
+    f: Callable[..., Any], positions: Any, args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[Any, Callable[[Any], Any]]:
+    with Recording(f, positions, args, kwargs) as recording:
+        results, nodes, out = recording.outputs()
+        into = recording.shape
+        if recording.open:
+            recording.keep()
+            value = [recording.handle(y, node) for y, node in zip(results, nodes, strict=True)]
+            pull = _recorded_pull(recording, nodes)
+        else:
+            value = values_of(results)
+            pull = _native_pull(recording, nodes)
+
+    def pullback(cotangent: Any) -> Any:
+        numbers, given = flatten(cotangent, "a cotangent")
+        if given.size != out.size:
+            raise error("LENGTHS_DIFFER", "a pullback", str(out.size), str(given.size))
+        return into.build(iter(pull(numbers)))
+
+    return out.build(iter(value)), pullback
+
+
+def _native_pull(recording: Recording, nodes: Sequence[int]) -> Callable[[list[Any]], list[Any]]:
+    """Sweeps over a copy of the frame, which outlives it."""
+    tape = recording.copy()
+    start, variables = recording.start, [node - recording.start for node in recording.variables]
+    rows = [CONSTANT if node == CONSTANT else node - start for node in nodes]
+
+    def sweep(cotangents: Sequence[float]) -> list[float]:
+        seeds = np.zeros(len(tape))
+        for row, number in zip(rows, cotangents, strict=True):
+            if row != CONSTANT:
+                seeds[row] += number
+        adjoints: list[float] = tape.reverse(seeds)[variables].tolist()
+        return adjoints
+
+    def pull(cotangents: list[Any]) -> list[Any]:
+        if not is_nested(cotangents):
+            return sweep([float(x) for x in cotangents])
+        # Linear in the cotangents: each result is one node with the Jacobian's entries as weights.
+        size = len(cotangents)
+        matrix = [sweep([float(i == j) for j in range(size)]) for i in range(size)]
+        return [_handle.lincomb(list(column), cotangents) for column in zip(*matrix, strict=True)]
+
+    return pull
+
+
+def _recorded_pull(recording: Recording, nodes: Sequence[int]) -> Callable[[list[Any]], list[Any]]:
+    """Recorded sweeps over a frame that became part of the recording around it."""
+
+    def pull(cotangents: list[Any]) -> list[Any]:
+        total: list[Any] = [0.0] * len(recording.variables)
+        for node, cotangent in zip(nodes, cotangents, strict=True):
+            if node != CONSTANT:
+                slopes = recording.recorded_gradient(node, cotangent)
+                total = [a + b for a, b in zip(total, slopes, strict=True)]
+        return total
+
+    return pull
+
+
+def make_vjp(
+    f: Callable[..., Any], argnums: Position = 0, *, argnum: Position | None = None
+) -> Callable[..., Any]:
+    """As in autograd: `make_vjp(f)(*args)` gives (pullback, value), in one argument."""
+    position = position_of(argnums, argnum)
+
+    @functools.wraps(f, updated=())
+    def make(*args: Any, **kwargs: Any) -> tuple[Callable[[Any], Any], Any]:
+        value, pullback = _vjp(f, position, args, kwargs)
+        return pullback, value
+
+    return make
+
+
+def make_jvp(
+    f: Callable[..., Any], argnums: Position = 0, *, argnum: Position | None = None
+) -> Callable[..., Any]:
+    """As in autograd: `make_jvp(f)(*args)(v)` gives (value, derivative in the direction v)."""
+    position = position_of(argnums, argnum)
+
+    @functools.wraps(f, updated=())
+    def make(*args: Any, **kwargs: Any) -> Callable[[Any], tuple[Any, Any]]:
+        def push(tangent: Any) -> tuple[Any, Any]:
+            if isinstance(position, tuple):
+                chosen, tangents = [args[i] for i in position], list(tangent)
+            else:
+                chosen, tangents = [args[position]], [tangent]
+            places = position if isinstance(position, tuple) else (position,)
+
+            def of_chosen(*given: Any) -> Any:
+                full = list(args)
+                for i, item in zip(places, given, strict=True):
+                    full[i] = item
+                return f(*full, **kwargs)
+
+            return jvp(of_chosen, chosen, tangents)
+
+        return push
+
+    return make
