@@ -105,8 +105,8 @@ def test_run_finds_the_optimum(run: Run) -> None:
 
 def test_run_measures_one_gradient(run: Run) -> None:
     assert numbers_after("plain floats, value only", run.output)[1] == 1.0
-    assert numbers_after("pyad", run.output)[1] > 1.0
-    assert 5.0 < numbers_after("central finite differences", run.output)[1] < 40.0
+    for way in ("pyad", "central finite differences", "pure-Python tape"):
+        assert numbers_after(way, run.output)[1] > 0.0  # what it is belongs to bench/
     assert numbers_after("pure-Python tape", run.output)[2] < 1e-10
     assert numbers_after("central finite differences", run.output)[2] < 1e-6
 

@@ -79,6 +79,11 @@ class Case:
         return len(tape)
 
 
+# Elsewhere CPython itself crashes at a failing allocation, also without pyad: 3.12 and 3.13 in
+# plain generators, 3.10 in its traceback, debug builds in assertions of the evaluation loop.
+SURVIVES = sys.version_info[:2] == (3, 11) or sys.version_info >= (3, 14)
+SURVIVES = SURVIVES and not hasattr(sys, "gettotalrefcount")
+
 CALLS: dict[str, Callable[[Case], Any]] = {
     "var": lambda c: pyad.var(1.0, name="new"),
     "vars": lambda c: pyad.vars([1.0, 2, np.float64(3.0), Fraction(1, 2)] * 20),
@@ -128,27 +133,29 @@ CALLS: dict[str, Callable[[Case], Any]] = {
 SWEEPING = {name for name in CALLS if name.startswith(("gradient", "backward"))}
 
 
-@pytest.mark.parametrize("every", [False, True], ids=["one", "every"])
-@pytest.mark.parametrize("name", CALLS)
-def test_allocations_of_a_call_may_fail(attempt: Any, name: str, every: bool) -> None:
-    call = CALLS[name]
-    warm = Case()
-    with warm.tape:
-        call(warm)  # makes what is made once and kept
-    here = pyad.current_tape()
-    failures, n = 1, 0
-    while failures:
-        case = Case()
-        before = case.state()
-        with case.tape:
-            failures, result = attempt(n, lambda case=case: call(case), every)
-        if failures and result is None and name not in SWEEPING:
-            assert case.state() == before, n
-        with case.tape:
-            call(case)
-            assert pyad.gradient(case.z * case.x, [case.x, case.y]) == [12.0, 4.0]
-        assert pyad.current_tape() is here
-        n += 1
+if SURVIVES:
+
+    @pytest.mark.parametrize("every", [False, True], ids=["one", "every"])
+    @pytest.mark.parametrize("name", CALLS)
+    def test_allocations_of_a_call_may_fail(attempt: Any, name: str, every: bool) -> None:
+        call = CALLS[name]
+        warm = Case()
+        with warm.tape:
+            call(warm)  # makes what is made once and kept
+        here = pyad.current_tape()
+        failures, n = 1, 0
+        while failures:
+            case = Case()
+            before = case.state()
+            with case.tape:
+                failures, result = attempt(n, lambda case=case: call(case), every)
+            if failures and result is None and name not in SWEEPING:
+                assert case.state() == before, n
+            with case.tape:
+                call(case)
+                assert pyad.gradient(case.z * case.x, [case.x, case.y]) == [12.0, 4.0]
+            assert pyad.current_tape() is here
+            n += 1
 
 
 # ---- many turns --------------------------------------------------------------------------------

@@ -208,7 +208,10 @@ def test_two_sweeps_run_at_the_same_time() -> None:
         tapes[k] = y.tape
         turns = 0
         while not stop.is_set():
-            y.backward(retain_graph=True)
+            try:
+                y.backward(retain_graph=True)
+            except RuntimeError:  # the watcher holds the tape at this moment
+                continue
             turns += 1
         return float(x.grad or 0) - turns
 
