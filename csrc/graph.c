@@ -23,6 +23,8 @@ static int stretch_new(stretch *s, pyad_tape *tape, size_t from, size_t count)
     *s = (stretch){.g = {tape, PYAD_OK}, .from = from, .count = count};
     s->depends = pyad_buffer_new(count + 1);
     s->number = pyad_buffer_new((count + 1) * sizeof *s->number);
+    if (from > tape->length || count > tape->length - from)
+        return PYAD_ERROR_NODE_RANGE;
     if (!s->depends || !s->number)
         return PYAD_ERROR_NO_MEMORY;
     memset(s->depends, 0, count);

@@ -320,10 +320,21 @@ def bad_calls() -> dict[str, tuple[Callable[[], Any], str]]:
         "no aux": (lambda: pyad.grad(lambda x: x, has_aux=True)(1.0), "pair"),
         "bad order": (lambda: pyad.derivative(lambda x: x, -1), "whole number"),
         "derivative of two": (lambda: pyad.derivative(lambda x: x[0])([1.0, 2.0]), "more than one"),
-        "short tangent": (lambda: pyad.jvp(lambda x: x, ([1.0, 2.0],), ([1.0],)), "one length"),
+        "short tangent": (
+            lambda: pyad.jvp(lambda x: x, ([1.0, 2.0],), ([1.0],)),
+            "must have the shape",
+        ),
         "no tuple": (lambda: pyad.jvp(lambda x: x, 1.0, 1.0), "tuple of primals"),
-        "short vector": (lambda: pyad.hvp(rosenbrock, [1.0, 2.0], [1.0]), "one length"),
-        "long cotangent": (lambda: pyad.vjp(lambda x: x, 1.0)[1]([1.0, 2.0]), "one length"),
+        "short vector": (lambda: pyad.hvp(rosenbrock, [1.0, 2.0], [1.0]), "must have the shape"),
+        "long cotangent": (
+            lambda: pyad.vjp(lambda x: x, 1.0)[1]([1.0, 2.0]),
+            "must have the shape",
+        ),
+        "an argument twice": (lambda: pyad.grad(lambda a: a, (0, -1))(3.0), "twice"),
+        "other keys": (
+            lambda: pyad.hvp(lambda d: d["a"] ** 2, {"a": 1.0}, {"b": 1.0}),
+            "must have the shape",
+        ),
         "clearing": (
             lambda: pyad.grad(lambda x: pyad.current_tape().clear() or x)(1.0),
             "transform",
@@ -340,3 +351,59 @@ def test_what_is_refused(case: str) -> None:
     call, message = bad_calls()[case]
     with pytest.raises(pyad.Error, match=message):
         call()
+
+
+# ---- found by breaking it ----------------------------------------------------------------
+
+
+def test_dicts_are_matched_by_key() -> None:
+    def f(d: Any) -> Any:
+        return d["a"] * d["b"] + d["a"] ** 2
+
+    found = pyad.hvp(f, {"a": 1.0, "b": 2.0}, {"b": 1.0, "a": 0.0})
+    assert found == {"a": 1.0, "b": 0.0}
+    assert pyad.jvp(f, ({"a": 1.0, "b": 2.0},), ({"b": 0.0, "a": 1.0},))[1] == 4.0
+    assert pyad.vjp(lambda t: {"a": t, "b": 5 * t}, 2.0)[1]({"b": 0.0, "a": 1.0}) == (1.0,)
+
+
+@pytest.mark.parametrize("transform", [pyad.grad, pyad.derivative, pyad.jacobian, pyad.hessian])
+def test_variable_of_another_tape_is_refused(transform: Callable[..., Any]) -> None:
+    y = pyad.var(2.0) ** 2
+    with pyad.Tape(), pytest.raises(pyad.Error, match="another tape"):
+        transform(lambda a: a**3)(y)
+
+
+def test_pullback_of_an_ended_recording_is_stale() -> None:
+    w = pyad.var(3.0)
+    value, pullback = pyad.vjp(lambda x: w * x * x, 5.0)
+    value.backward()
+    z = w
+    for _ in range(30):
+        z = pyad.sin(z) * w
+    with pytest.raises(pyad.Error, match="recording that has ended"):
+        pullback(1.0)
+
+
+@pytest.mark.parametrize("transform", [pyad.grad, pyad.derivative, pyad.jacobian, pyad.hessian])
+def test_stale_result_is_no_constant(transform: Callable[..., Any]) -> None:
+    def f(x: Any) -> Any:
+        leak: list[Any] = []
+        pyad.grad(lambda y: (leak.append(x * y), x * y)[1])(2.0)
+        return leak[0]
+
+    with pytest.raises(pyad.Error, match="recording that has ended"):
+        transform(f)(3.0)
+
+
+def test_backward_within_a_transform_keeps_the_derivative() -> None:
+    def f(x: Any) -> Any:
+        p = pyad.var(2.0)
+        (p * p * x).backward()
+        return p.grad * 1.0
+
+    assert pyad.grad(f)(3.0) == 4.0
+
+
+def test_gradient_of_a_leaf_is_no_leaf() -> None:
+    with pytest.raises(pyad.Error):
+        pyad.var(1.0).grad = pyad.var(2.0)

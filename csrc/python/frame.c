@@ -114,6 +114,8 @@ static PyObject *alias_of(TapeObject *tape, PyObject *x)
     double value;
     if (is_dual(x))
         return dual_refuse(x, "a transform");
+    if (is_var(x) && is_intermediate((VarObject *)x) && ((VarObject *)x)->tape != tape)
+        return raise_error(PYAD_ERROR_OTHER_TAPE);
     if (is_var(x) && ((VarObject *)x)->generation != CONSTANT_GENERATION)
         return unary_positive(x);
     if (need_number(x, "a differentiated argument", &value) < 0 ||
@@ -147,6 +149,12 @@ static PyObject *aliases(PyObject *module, PyObject *args)
 /* ---- the native gradient
  * ------------------------------------------------------------------------- */
 
+/* A result of a recording that has ended, which must not count as a constant. */
+static int is_stale(const VarObject *y)
+{
+    return is_intermediate(y) && !tape_knows(y->tape, y->generation);
+}
+
 static double *scratch(TapeObject *tape, size_t count)
 {
     if (count > tape->scratch_capacity) {
@@ -171,6 +179,8 @@ static int sweep_frame(TapeObject *tape, PyObject *y, double seed)
     double *rows = scratch(tape, count + 1);
     if (!rows)
         return -1;
+    if (is_var(y) && is_stale((VarObject *)y))
+        return raise_stale((VarObject *)y);
     if (!is_var(y) || ((VarObject *)y)->generation != tape->generation)
         return 0;
     rows[((VarObject *)y)->node - from + 1] = seed;
@@ -415,6 +425,8 @@ static PyObject *slope_of(TapeObject *tape, thread_state *thread, PyObject *y,
         dual_refuse(y, "grad");
     } else if (!is_var(y) && !PyFloat_Check(y) && !PyLong_Check(y)) {
         raise_error(PYAD_ERROR_NOT_A_SCALAR, "grad", Py_TYPE(y)->tp_name);
+    } else if (is_var(y) && is_stale((VarObject *)y)) {
+        raise_stale((VarObject *)y);
     } else if (is_var(y) && frame_is_open(tape)) {
         return slope_of_open(tape, thread, (VarObject *)y, (VarObject *)alias);
     } else if (sweep_frame(tape, y, 1.0) == 0) {

@@ -143,7 +143,7 @@ PyObject *var_backward(PyObject *self, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|Opp:backward", names, &given,
                                      &retain, &create))
         return NULL;
-    if (create)
+    if (create || ((VarObject *)self)->tape->depth)
         return record_elsewhere(self, NULL, given);
     if (read_seed(given, "backward(seed)", &seed) < 0 ||
         find_start(self, "backward", &s) < 0)

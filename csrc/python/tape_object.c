@@ -277,6 +277,21 @@ static PyObject *get_has_adjoints(TapeObject *tape, void *closure)
     return PyBool_FromLong(tape->adjoint_generation == tape->generation);
 }
 
+/* _knows(generation): whether handles of that recording stand on the tape. */
+static PyObject *tape_has_generation(PyObject *self, PyObject *number)
+{
+    unsigned long long generation = PyLong_AsUnsignedLongLong(number);
+    if (PyErr_Occurred())
+        return NULL;
+    return PyBool_FromLong(tape_knows((TapeObject *)self, generation));
+}
+
+static PyObject *get_generation(TapeObject *tape, void *closure)
+{
+    (void)closure;
+    return PyLong_FromUnsignedLongLong(tape->generation);
+}
+
 static PyObject *get_nbytes(TapeObject *tape, void *closure)
 {
     (void)closure;
@@ -291,6 +306,7 @@ static PyMethodDef tape_methods[] = {
      "only."},
     {"_hold", method_hold, METH_NOARGS, NULL},
     {"_release", method_release, METH_NOARGS, NULL},
+    {"_knows", tape_has_generation, METH_O, NULL},
     {"_leaves", tape_leaves, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -300,6 +316,7 @@ static PyGetSetDef tape_getset[] = {
      "Bytes of the recording: 37 for a binary operation, 25 for a unary one, 13 for a "
      "leaf.",
      NULL},
+    {"_generation", (getter)get_generation, NULL, NULL, NULL},
     {"_has_adjoints", (getter)get_has_adjoints, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -192,8 +192,7 @@ static int set_grad(VarObject *x, PyObject *number, void *closure)
         return refuse_delete("the gradient of a variable cannot be deleted: assign None");
     if (is_intermediate(x))
         return refuse_on_result(x, "grad");
-    int variable =
-        is_var(number) && ((VarObject *)number)->generation != CONSTANT_GENERATION;
+    int variable = is_var(number) && is_intermediate((VarObject *)number);
     if (!variable && number != Py_None && need_number(number, "Var.grad", &value) < 0)
         return -1;
     Py_INCREF(number);

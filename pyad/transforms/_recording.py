@@ -51,10 +51,13 @@ class Recording:
         self.f, self.args, self.kwargs = f, list(args), kwargs
         self.argnums = argnums
         self._left = False
-        for i in argnums if isinstance(argnums, tuple) else (argnums,):
+        places = argnums if isinstance(argnums, tuple) else (argnums,)
+        for i in places:
             if not -len(args) <= i < len(args):
                 given = f"argnums names argument {i}, and {len(args)} positional ones were given"
                 raise error("ARGUMENTS", given)
+        if len({i % len(args) for i in places}) < len(places):
+            raise error("ARGUMENTS", f"argnums {argnums} names an argument twice")
 
     def __enter__(self) -> Recording:
         selected: Any = (
@@ -92,6 +95,7 @@ class Recording:
     def keep(self) -> None:
         """Leave the frame to the recording around it; handles of the frame become stale."""
         self._leave(keep=True)
+        self._generation = self.tape._generation
 
     def copy(self) -> Tape:
         """The frame as a tape of its own, whose node 0 is the first of the frame."""
@@ -111,6 +115,8 @@ class Recording:
 
     def node_of(self, y: Any) -> int:
         """The node of a result, `CONSTANT` if it does not belong to this frame."""
+        if isinstance(y, Var) and not y.is_leaf and y.node is None:
+            raise error("STALE", repr(y.value))
         if isinstance(y, Var) and y.tape is self.tape and y.node is not None:
             return y.node if y.node >= self.start else CONSTANT
         return CONSTANT
@@ -206,7 +212,13 @@ class Recording:
 
     def recorded_gradient(self, node: int, seed: Any = 1.0) -> list[Any]:
         """The derivatives of a node in the aliases, as variables of the recording around."""
+        self._check_recording()
         return _handle._record_reverse(self.tape, self.start, node, self.variables, [seed])
+
+    def _check_recording(self) -> None:
+        """Refuse a pullback that outlived the recording around the frame."""
+        if self._left and not self.tape._knows(self._generation):
+            raise error("STALE", "of a pullback")
 
     def recorded_tangent(self, node: int, tangents: list[Any]) -> Any:
         """The directional derivative of a node, as a variable of the recording around."""

@@ -17,7 +17,7 @@ import numpy as np
 from pyad._binding import error
 from pyad._handle import Dual, Var
 
-__all__ = ["Array", "Branch", "Scalar", "Shape", "flatten", "is_flat"]
+__all__ = ["Array", "Branch", "Scalar", "Shape", "flatten", "flatten_like", "is_flat"]
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,27 @@ def _flatten(tree: Any, what: str, numbers: list[Any]) -> Shape:
         children = tuple(_flatten(item, what, numbers) for item in tree.values())
         return Branch(dict, children, tuple(tree))
     raise error("NOT_A_NUMBER", what, type(tree).__name__, "")
+
+
+def flatten_like(tree: Any, shape: Shape, what: str) -> list[Any]:
+    """The numbers of a tree in the order of `shape`, which it must have: keys, lengths, shapes."""
+    if isinstance(shape, Branch):
+        items: list[Any] | None = None
+        if shape.keys is not None:
+            if isinstance(tree, Mapping) and set(tree) == set(shape.keys):
+                items = [tree[key] for key in shape.keys]
+        elif isinstance(tree, (list, tuple, np.ndarray)) and len(tree) == len(shape.children):
+            items = list(tree)
+        if items is None:
+            wanted = f"of a {shape.kind.__name__} with {len(shape.children)} entries"
+            raise error("ARGUMENT_SHAPE", what, wanted, f"that of {tree!r:.60}")
+        pairs = zip(items, shape.children, strict=True)
+        return [x for item, child in pairs for x in flatten_like(item, child, what)]
+    numbers, given = flatten(np.asarray(tree) if shape.shape else tree, what)
+    found = given.shape if not isinstance(given, Branch) else (given.size,)
+    if isinstance(given, Branch) or found != shape.shape:
+        raise error("ARGUMENT_SHAPE", what, str(shape.shape), str(found))
+    return numbers
 
 
 def values_of(tree: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from pyad import _handle
 from pyad._binding import error
 from pyad.transforms._recording import Recording, is_nested, position_of
-from pyad.transforms._trees import as_array, flatten
+from pyad.transforms._trees import as_array, flatten_like
 from pyad.transforms.gradients import grad
 from pyad.transforms.jacobians import assemble, make_vjp
 
@@ -76,11 +76,9 @@ def hessian_vector_product(
         if len(args) < 2:
             raise error("ARGUMENTS", "the vector comes last, after the arguments of the function")
         *points, v = args
-        numbers, given = flatten(v, "a vector")
         with Recording(f, position, points, kwargs) as recording:
             y, shape = recording.scalar("hvp"), recording.shape
-            if given.size != shape.size:
-                raise error("LENGTHS_DIFFER", "hvp(f, x, v)", str(shape.size), str(given.size))
+            numbers = flatten_like(v, shape, "the vector of hvp(f, x, v)")
             if not recording.open and not is_nested(numbers):
                 direction = np.array([float(x) for x in numbers]).reshape(-1, 1)
                 return shape.build(iter(recording.second(y, direction)[:, 0].tolist()))

@@ -15,7 +15,15 @@ from pyad.errors import Retrace
 from pyad.modes import dual_level
 from pyad.tape import CONSTANT
 from pyad.transforms._recording import Recording, is_nested, position_of
-from pyad.transforms._trees import Branch, Shape, as_array, flatten, is_flat, values_of
+from pyad.transforms._trees import (
+    Branch,
+    Shape,
+    as_array,
+    flatten,
+    flatten_like,
+    is_flat,
+    values_of,
+)
 
 __all__ = ["assemble", "jacfwd", "jacobian", "jacrev", "jvp", "make_jvp", "make_vjp", "vjp"]
 
@@ -120,12 +128,8 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     """
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise error("ARGUMENTS", "jvp takes a tuple of primals and a tuple of tangents")
-    numbers, _ = flatten(tuple(tangents), "a tangent")
     points, point_shape = flatten(tuple(primals), "a primal")
-    if len(tangents) != len(primals) or len(points) != len(numbers):
-        raise error(
-            "LENGTHS_DIFFER", "jvp(f, primals, tangents)", str(len(points)), str(len(numbers))
-        )
+    numbers = flatten_like(tuple(tangents), point_shape, "a tangent of jvp")
     if not _handle._is_nested() and all(isinstance(x, (float, int)) for x in points + numbers):
         with dual_level() as level:
             try:
@@ -201,9 +205,7 @@ def _vjp(
             pull = _native_pull(recording, nodes)
 
     def pullback(cotangent: Any) -> Any:
-        numbers, given = flatten(cotangent, "a cotangent")
-        if given.size != out.size:
-            raise error("LENGTHS_DIFFER", "a pullback", str(out.size), str(given.size))
+        numbers = flatten_like(cotangent, out, "the cotangent of a pullback")
         return into.build(iter(pull(numbers)))
 
     return out.build(iter(value)), pullback
