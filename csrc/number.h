@@ -50,7 +50,9 @@
 #define DEFINED(X) SELECT(VAL(V) == VAL(V), X, V)
 
 /* c / x where x has no business below 0: infinite at both zeros, NaN below. */
-#define DIV_POSITIVE(C, X) SELECT(VAL(X) > 0, DIV(C, X), K(pyad_end_slope(VAL(X))))
+#define DIV_POSITIVE(C, X)                                                               \
+    SELECT(VAL(X) > 0, DIV(C, X),                                                        \
+           SELECT(VAL(X) == 0, K(PYAD_INFINITY), MUL(K(PYAD_NAN), X)))
 
 /* a ** b: b * (v / a) is as accurate as b * a ** (b - 1) and costs no second pow; it
  * fails only where a is 0 or v has left the normal range. There F * G * a ** e is formed
@@ -115,7 +117,7 @@
 /* (1 - v)(1 + v) is quick and good until v comes near 1, where 1 - v loses its digits. */
 #define TANH_DA                                                                          \
     SELECT(VAL(V) * VAL(V) < 0.81, MUL(SUB(K(1), V), ADD(K(1), V)),                      \
-           SQUARE(DIV(K(1), COSH(A))))
+           MUL(K(4), MUL(EXPIT(MUL(K(2), A)), EXPIT(MUL(K(-2), A)))))
 #define ACOSH_DA DIV(DIV(K(1), SQRT(SUB(A, K(1)))), SQRT(ADD(A, K(1))))
 #define ATANH_DA DIV(K(1), MUL(SUB(K(1), A), ADD(K(1), A)))
 #define ERF_DA MUL(K(2 / PYAD_SQRT_PI), EXP(NEG(SQUARE(A))))
@@ -149,12 +151,6 @@ static inline double pyad_step(double a, double b)
 static inline double pyad_choice(double a, double b)
 {
     return b != b ? (a != a ? 0.5 : 1) : a > b ? 1 : a == b ? 0.5 : 0;
-}
-
-/* The slope of a root or logarithm where it is not that of a positive number. */
-static inline double pyad_end_slope(double a)
-{
-    return a == 0 ? PYAD_INFINITY : PYAD_NAN;
 }
 
 static inline double pyad_relu_slope(double a)

@@ -407,3 +407,17 @@ def test_backward_within_a_transform_keeps_the_derivative() -> None:
 def test_gradient_of_a_leaf_is_no_leaf() -> None:
     with pytest.raises(pyad.Error):
         pyad.var(1.0).grad = pyad.var(2.0)
+
+
+def test_recorded_second_derivatives_at_the_ends_of_a_domain() -> None:
+    assert pyad.derivative(pyad.tanh, 3)(720.0) == 0.0
+    for f in (pyad.log, pyad.sqrt, pyad.log2):
+        assert np.isnan(pyad.grad(pyad.grad(f))(-3.0))
+
+
+def test_leaf_assigned_since_it_was_recorded_is_refused() -> None:
+    w = pyad.var(2.0)
+    y = w * w
+    w.value = 3.0
+    with pytest.raises(pyad.Error, match="was assigned after it was recorded"):
+        pyad.gradient(y, w, create_graph=True)

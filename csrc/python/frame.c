@@ -13,7 +13,7 @@
 
 static int frame_enter(TapeObject *tape, thread_state *thread)
 {
-    if (tape_check_idle(tape) < 0)
+    if (tape_check_idle(tape) < 0 || tape_check_owner(tape, thread) < 0)
         return -1;
     if (tape->depth == tape->frame_capacity) {
         size_t capacity = 2 * tape->frame_capacity + 4;
@@ -29,6 +29,7 @@ static int frame_enter(TapeObject *tape, thread_state *thread)
         (tape_frame){tape->generation, tape->core->length, tape->core->arguments,
                      tape->leaf_count, thread->no_grad};
     thread->no_grad = 0;
+    tape->owner = thread;
     tape->generation = tape_new_generation();
     thread_refresh(thread);
     return 0;

@@ -72,7 +72,8 @@ struct TapeObject {
     PyObject *origins;  /* under detect_anomaly: {node: "file:line"}, else NULL */
     tape_frame *frames; /* of transforms that are running, the innermost last */
     size_t depth, frame_capacity;
-    double *scratch; /* adjoints of a frame */
+    const void *owner; /* of the frames: the thread that entered the outermost */
+    double *scratch;   /* adjoints of a frame */
     size_t scratch_capacity;
     int busy;       /* being swept without the interpreter lock */
     int duplicates; /* some leaf may be registered here twice */
@@ -140,6 +141,8 @@ void tape_hold(TapeObject *tape);
 void tape_release(TapeObject *tape);
 /* 0, or -1 with an exception if another thread is sweeping the tape. */
 int tape_check_idle(const TapeObject *tape);
+/* Likewise if a transform of another thread is recording on it. */
+int tape_check_owner(const TapeObject *tape, const thread_state *thread);
 /* Room for an operation of two leaves: 3 nodes, `count` arguments, 2 leaves. -1 with an
  * exception. */
 int tape_make_room(TapeObject *tape, size_t leaves, size_t count);

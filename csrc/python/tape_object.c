@@ -98,6 +98,15 @@ int tape_check_idle(const TapeObject *tape)
     return -1;
 }
 
+int tape_check_owner(const TapeObject *tape, const thread_state *thread)
+{
+    if (tape->depth && tape->owner != thread) {
+        raise_error(PYAD_ERROR_TAPE_BUSY);
+        return -1;
+    }
+    return 0;
+}
+
 int tape_make_room(TapeObject *tape, size_t leaves, size_t count)
 {
     /* With no handle of it alive the thread alone holds the tape: nothing recorded can be
@@ -184,7 +193,7 @@ static PyObject *tape_enter(PyObject *self, PyObject *unused)
 {
     (void)unused;
     thread_state *thread = thread_here();
-    if (!thread)
+    if (!thread || tape_check_owner((TapeObject *)self, thread) < 0)
         return NULL;
     if (thread->depth == thread->capacity) {
         size_t capacity = 2 * thread->capacity + 8;

@@ -29,6 +29,11 @@ def _sweep(tape: Tape, node: int, variables: list[int], seed: Any) -> list[Any]:
     return _handle._record_reverse(tape, 0, node, variables, [1.0 if seed is None else seed])
 
 
+def _differs(a: float, b: float) -> bool:
+    """Whether a leaf was assigned since it was recorded; NaN is itself."""
+    return a != b and not (a != a and b != b)
+
+
 def _nodes_of(x: Any, tape: Tape, places: dict[int, list[int]]) -> list[int]:
     """The nodes whose adjoints add up to the derivative in `x`: several if it was re-registered."""
     if not isinstance(x, Var):
@@ -36,7 +41,10 @@ def _nodes_of(x: Any, tape: Tape, places: dict[int, list[int]]) -> list[int]:
     if not x.requires_grad:
         raise error("CONSTANT_GIVEN")
     if x.is_leaf:
-        return places.get(id(x), [])
+        found = places.get(id(x), [])
+        if any(_differs(x.value, tape.values[node]) for node in found):
+            raise error("LEAF_CHANGED", repr(x))
+        return found
     if x.node is None:
         raise error("STALE", repr(x.value))
     if x.tape is not tape:
