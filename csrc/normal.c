@@ -156,16 +156,6 @@ double pyad_ndtr_excess(double x)
     return series_over(EXCESS_0, EXCESS, PYAD_COUNT(EXCESS), t, pyad_two_sum(-x, 1.5)).hi;
 }
 
-/* exp(-h)(1 - l), h + l = x^2 exactly. 1.2 ulp. */
-double pyad_exp_neg_square(double x)
-{
-    if (fabs(x) > 28.0)
-        return 0.0;
-    pyad_pair h = pyad_two_prod(x, x);
-    double e = exp(-h.hi);
-    return e - e * h.lo;
-}
-
 /* |y| <= 17/32: a power series. Otherwise a guess to 3e-7 and one step of Halley's method
  * for erfc(x) = 1 - |y| (exact), whose error, about (x^2 + 1)/3 of the guess's cubed, is
  * below 1e-17. The residual is formed with exp(x^2) multiplied in: sqrt(pi)/2 ((1 - |y|)

@@ -24,7 +24,6 @@ double pyad_ndtr(double x);     /* Phi(x), the standard normal distribution */
 double pyad_log_ndtr(double x); /* log Phi(x) */
 double
 pyad_ndtr_excess(double x); /* x + phi(x)/Phi(x), positive and decreasing at x < 0 */
-double pyad_exp_neg_square(double x); /* exp(-x*x) */
 
 /* logspace.c */
 double pyad_expit(double x);               /* 1/(1 + exp(-x)) */
