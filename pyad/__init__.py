@@ -6,6 +6,8 @@
 >>> z.backward()
 >>> x.grad
 5.5
+
+For pytest, which would warn if pyad was imported before its plugin was found: PYTEST_DONT_REWRITE.
 """
 
 from numbers import Real as _Real
@@ -19,6 +21,7 @@ from pyad.errors import Error
 from pyad.functions import *  # noqa: F403  (what is made of it)
 from pyad.modes import detect_anomaly, enable_grad, no_grad
 from pyad.tape import Tape
+from pyad.testing import check_grads, numerical_gradient
 from pyad.transforms import *  # noqa: F403
 
 __version__ = "0.1.0"
@@ -28,12 +31,14 @@ __all__ = [
     "Error",
     "Tape",
     "Var",
+    "check_grads",
     "current_tape",
     "detect_anomaly",
     "enable_grad",
     "gradient",
     "math",
     "no_grad",
+    "numerical_gradient",
     "var",
     "vars",
 ]

@@ -143,8 +143,25 @@ uint32_t tape_register(TapeObject *tape, VarObject *leaf)
     return leaf->node;
 }
 
+/* The lines of nodes from `length` on: others may get their numbers. An exception that is
+ * being raised stays. */
+static void forget_origins(TapeObject *tape, size_t length)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    for (size_t i = length; i < tape->core->length; i++) {
+        PyObject *node = PyLong_FromSize_t(i);
+        if (!node || PyDict_DelItem(tape->origins, node) < 0)
+            PyErr_Clear();
+        Py_XDECREF(node);
+    }
+    PyErr_Restore(type, value, traceback);
+}
+
 void tape_take_back(TapeObject *tape, size_t length, size_t arguments, size_t leaf_count)
 {
+    if (tape->origins)
+        forget_origins(tape, length);
     unregister(tape, leaf_count);
     tape->core->length = length;
     tape->core->arguments = arguments;
@@ -301,6 +318,13 @@ static PyObject *get_generation(TapeObject *tape, void *closure)
     return PyLong_FromUnsignedLongLong(tape->generation);
 }
 
+/* {node: "file:line"} of what was recorded under detect_anomaly, or None. */
+static PyObject *get_origins(TapeObject *tape, void *closure)
+{
+    (void)closure;
+    return tape->origins ? PyDict_Copy(tape->origins) : Py_NewRef(Py_None);
+}
+
 static PyObject *get_nbytes(TapeObject *tape, void *closure)
 {
     (void)closure;
@@ -326,6 +350,7 @@ static PyGetSetDef tape_getset[] = {
      "leaf.",
      NULL},
     {"_generation", (getter)get_generation, NULL, NULL, NULL},
+    {"_origins", (getter)get_origins, NULL, NULL, NULL},
     {"_has_adjoints", (getter)get_has_adjoints, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
