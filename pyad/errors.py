@@ -45,7 +45,8 @@ class Retrace(BaseException):
     """Dual numbers of a transform met what they cannot be combined with: evaluate on the tape.
 
     Private to the transforms: each catches its own `level`, and evaluates its function again. No
-    `Exception`, so that a handler in the user's function lets it pass.
+    `Exception`, so that a handler in the user's function lets it pass; if a bare `except:` does
+    not, `modes.was_asked` tells.
     """
 
     def __init__(self, level: int) -> None:

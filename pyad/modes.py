@@ -30,6 +30,7 @@ class _Levels(threading.local):
 
     def __init__(self) -> None:
         self.active: list[int] = []
+        self.asked: set[int] = set()
 
 
 _levels = _Levels()
@@ -49,6 +50,19 @@ def dual_level() -> Iterator[int]:
         yield level
     finally:
         _levels.active.pop()
+        _levels.asked.discard(level)
+
+
+def ask_retrace(level: int) -> None:
+    """Raise `Retrace` if the transform of this level is running; it learns of it in any case."""
+    if level in _levels.active:
+        _levels.asked.add(level)
+        raise Retrace(level)
+
+
+def was_asked(level: int) -> bool:
+    """Whether the function of a level was to be evaluated on the tape, and went on nevertheless."""
+    return level in _levels.asked
 
 
 class _Mode(_handle.Mode):
@@ -59,7 +73,7 @@ class _Mode(_handle.Mode):
 
     def __enter__(self) -> None:
         if _levels.active:
-            raise Retrace(_levels.active[-1])
+            ask_retrace(_levels.active[-1])
         super().__enter__()
 
     def __call__(self, function: F) -> F:

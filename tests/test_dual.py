@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import pyad
-from pyad import Dual, _handle, errors
+from pyad import Dual, _handle, errors, modes
 
 COUNTS = (1, 2, 3, 4, 5, 8, 9, 33, 70)
 """Numbers of tangents: below, at and above whole blocks, and more than the free lists keep."""
@@ -244,7 +244,8 @@ def test_duals_of_a_transform(matrix: Any) -> None:
     assert [z.tangent for z in _handle._duals([1.0], [2.0], 1)] == [2.0]
 
 
-def test_retrace_asks_the_outer_transform() -> None:
+def test_retrace_asks_the_outer_transform(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modes._levels, "active", [3, 8])
     (outer,), (inner,) = _handle._duals([2.0], [1.0], 3), _handle._duals([2.0], [1.0], 8)
     (wide,) = _handle._duals([2.0], [[1.0, 0.0]], 8)
     x = pyad.var(1.0)

@@ -82,6 +82,21 @@ def bad_adjoint() -> None:
         pyad.sqrt(leaf() - 1.0).backward()
 
 
+def bad_tangent() -> None:
+    with pyad.detect_anomaly():
+        pyad.jvp(lambda x: pyad.sqrt(x - 1.0), (1.0,), (1.0,))
+
+
+def bad_second() -> None:
+    with pyad.detect_anomaly():
+        pyad.hessian(lambda x: x**1.5)(0.0)
+
+
+def seed_is_variable() -> None:
+    x = leaf()
+    pyad.gradient(x * x, x, seed=x)
+
+
 def clearing(x: Any) -> Any:
     pyad.current_tape().clear()
     return x
@@ -128,6 +143,7 @@ RAISES: dict[str, tuple[Callable[[], Any], str]] = {
     "NOT_A_NUMBER": (lambda: leaf() * "2", "float(...)"),
     "TOO_LARGE": (lambda: leaf() + 10**400, "float('inf')"),
     "NOT_A_VAR": (lambda: pyad.gradient(1.0, []), "pyad.var(...)"),
+    "NOT_A_FUNCTION": (lambda: pyad.grad(3.0), "pyad.grad(f)(x)"),  # type: ignore[arg-type]
     "NOT_A_SEQUENCE": (lambda: pyad.sum(leaf()), "a sequence of numbers"),
     "LENGTHS_DIFFER": (lambda: pyad.dot([leaf()], []), "of one length, not 1 and 0"),
     "ARGUMENT_SHAPE": (lambda: pyad.Tape().reverse(np.ones(3)), "(0,) or (0, k)"),
@@ -148,6 +164,7 @@ RAISES: dict[str, tuple[Callable[[], Any], str]] = {
     "TAPE_IN_FRAME": (lambda: pyad.grad(clearing)(1.0), "when the transform has returned"),
     "NOT_A_SCALAR": (lambda: pyad.grad(lambda x: [x])(1.0), "use jacobian"),
     "GIVEN_SECOND": (lambda: pyad.hessian(given)(1.0), "compose it of operations"),
+    "SEED_IS_VARIABLE": (seed_is_variable, "create_graph=True"),
     "NO_TANGENT": (lambda: pyad.Dual(1.0, []), "a sequence that is not empty"),
     "MIXED_TANGENTS": (mixed_duals, "same number of tangents"),
     "DUAL_WITH_VAR": (lambda: pyad.Dual(1.0, 1.0) * leaf(), "x.detach()"),
@@ -156,6 +173,8 @@ RAISES: dict[str, tuple[Callable[[], Any], str]] = {
     "NEEDS_EXTRA": (without_scipy, "pip install"),
     "BAD_VALUE": (bad_value, __file__),
     "BAD_ADJOINT": (bad_adjoint, __file__),
+    "BAD_TANGENT": (bad_tangent, __file__),
+    "BAD_SECOND": (bad_second, __file__),
 }
 
 

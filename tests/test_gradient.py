@@ -175,7 +175,7 @@ def failing() -> dict[str, tuple[str, Callable[[pyad.Var, pyad.Var], Any]]]:
         z = var(1.0) * 2
     return {
         "seed": ("not str", lambda x, y: y.backward("1")),
-        "seed variable": ("losing its derivative", lambda x, y: y.backward(x)),
+        "seed variable": ("derivative would be lost", lambda x, y: y.backward(x)),
         "keyword": ("retain", lambda x, y: y.backward(retain=True)),
         "constant": ("requires a gradient", lambda x, y: y.detach().backward()),
         "constant gradient": ("requires a gradient", lambda x, y: gradient(y.detach(), x)),

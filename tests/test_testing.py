@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -321,7 +322,7 @@ PROJECT = """
 
 def run_pytest(path: Path, *options: str) -> str:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(path)]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "", "PYTEST_ADDOPTS": "", "HOME": str(path)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""}
     run = subprocess.run(command, cwd=path, env=environment, capture_output=True, text=True)
     return run.stdout + run.stderr
 
@@ -372,7 +373,7 @@ def test_pyad_may_be_imported_before_pytest(project: Path) -> None:
     code = "import pyad, pytest; pytest.main(['-q', '-p', 'no:cacheprovider', 'test_it.py'])"
     path = f"{project / 'site'}:{ROOT}"
     command = [sys.executable, "-c", code]
-    environment = {"PYTHONPATH": path, "PATH": ""}
+    environment = {**os.environ, "PYTHONPATH": path, "PYTEST_ADDOPTS": ""}
     run = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert "1 failed, 1 passed" in run.stdout, run.stdout + run.stderr
 

@@ -276,6 +276,26 @@ static PyObject *dual_reduce(PyObject *self, PyObject *unused)
                : NULL;
 }
 
+/* What only variables have, such as backward() and requires_grad, sends a transform to
+ * the tape, where there are variables. */
+static PyObject *dual_getattro(PyObject *self, PyObject *name)
+{
+    PyObject *found = PyObject_GenericGetAttr(self, name);
+    if (found || !PyErr_ExceptionMatches(PyExc_AttributeError) ||
+        !PyDict_Contains(Var_Type.tp_dict, name))
+        return found;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (dual_retrace(((DualObject *)self)->level) == 0) {
+        PyErr_Restore(type, value, traceback);
+        return NULL;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    return NULL;
+}
+
 static PyMethodDef own_methods[] = {
     {"__copy__", dual_copy, METH_NOARGS, NULL},
     {"__deepcopy__", dual_copy, METH_O, NULL},
@@ -299,6 +319,7 @@ PyTypeObject Dual_Type = {
     .tp_new = dual_type_new,
     .tp_dealloc = (destructor)dual_dealloc,
     .tp_repr = dual_repr,
+    .tp_getattro = dual_getattro,
     .tp_hash = handle_hash,
     .tp_richcompare = handle_compare,
     .tp_as_number = &dual_as_number,

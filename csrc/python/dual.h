@@ -70,6 +70,9 @@ PyObject *dual_apply(int op, PyObject *x, PyObject *y);
 /* An operation of any number of operands among which is a Dual; NULL with an exception.
  */
 PyObject *dual_apply_many(int op, operands *o);
+/* If the transform that made Duals of this level is running, ask it, by an exception, to
+ * evaluate its function on the tape: -1. Otherwise 0. */
+int dual_retrace(uint64_t level);
 /* Raise that a Dual cannot take part in what goes on on a tape; always NULL. */
 PyObject *dual_refuse(PyObject *x, const char *operation);
 /* The result of such operands with value and partials given. */

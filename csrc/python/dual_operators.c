@@ -74,20 +74,25 @@ static inline int alike(const DualObject *u, const DualObject *v)
 
 /* ---- the slow way ----------------------------------------------------------------- */
 
-/* No Dual can hold the result of these operands. That is an error if the user made them;
- * a transform is asked, by an exception of its level, to evaluate on the tape instead.
- * Always -1. */
+int dual_retrace(uint64_t level)
+{
+    static PyObject *ask;
+    if (level == 0)
+        return 0;
+    PyObject *answer = python_function(&ask, "pyad.modes", "ask_retrace")
+                           ? PyObject_CallFunction(ask, "K", (unsigned long long)level)
+                           : NULL;
+    Py_XDECREF(answer);
+    return answer ? 0 : -1;
+}
+
+/* No Dual can hold the result of these operands. A transform that is running is asked to
+ * evaluate on the tape instead; otherwise it is an error: the user made them, or kept
+ * them beyond the transform. Always -1. */
 static int cannot_hold(uint64_t level, int error, const char *operation)
 {
-    static PyObject *retrace;
-    if (level == 0) {
+    if (dual_retrace(level) == 0)
         raise_error(error, operation);
-        return -1;
-    }
-    PyObject *number = PyLong_FromUnsignedLongLong(level);
-    if (number && python_function(&retrace, "pyad.errors", "Retrace"))
-        PyErr_SetObject(retrace, number);
-    Py_XDECREF(number);
     return -1;
 }
 

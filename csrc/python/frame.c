@@ -4,6 +4,7 @@
  * the sweep. If f used nothing from outside, the sweep is native, the result a float, and
  * the frame is taken back; else the sweep is recorded and the frame stays part of the
  * recording around it. Handles of a frame that was left are stale. */
+#include <math.h>
 #include <string.h>
 
 #include "dual.h"
@@ -80,8 +81,45 @@ static PyObject *leave(PyObject *module, PyObject *args)
     (void)module;
     if (!thread || !PyArg_ParseTuple(args, "Op", &given, &keep) || !framed(given))
         return NULL;
-    frame_leave((TapeObject *)given, thread, keep);
+    TapeObject *tape = (TapeObject *)given;
+    tape_frame frame = tape->frames[tape->depth - 1];
+    frame_leave(tape, thread, keep);
+    return Py_BuildValue("(Knnn)", (unsigned long long)frame.generation,
+                         (Py_ssize_t)frame.length, (Py_ssize_t)frame.arguments,
+                         (Py_ssize_t)frame.leaf_count);
+}
+
+/* _take_back(tape, mark): all that was recorded since a frame was entered, which was
+ * kept, if the recording around it is the innermost one still. */
+static PyObject *take_back(PyObject *module, PyObject *args)
+{
+    PyObject *given;
+    unsigned long long generation;
+    Py_ssize_t length, arguments, leaf_count;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O!(Knnn)", &Tape_Type, &given, &generation, &length,
+                          &arguments, &leaf_count))
+        return NULL;
+    TapeObject *tape = (TapeObject *)given;
+    if (tape->generation == generation && !tape->busy &&
+        (size_t)length <= tape->core->length)
+        tape_take_back(tape, (size_t)length, (size_t)arguments, (size_t)leaf_count);
     Py_RETURN_NONE;
+}
+
+/* What this thread does: whether it records, and whether it watches for anomalies. */
+static PyObject *is_recording(PyObject *module, PyObject *unused)
+{
+    thread_state *thread = thread_here();
+    (void)module, (void)unused;
+    return thread ? PyBool_FromLong(!thread->no_grad) : NULL;
+}
+
+static PyObject *is_watching(PyObject *module, PyObject *unused)
+{
+    thread_state *thread = thread_here();
+    (void)module, (void)unused;
+    return thread ? PyBool_FromLong(thread->anomaly) : NULL;
 }
 
 /* _refuse_dual(x): a result that carries the tangents of a transform around this one. */
@@ -171,6 +209,40 @@ static double *scratch(TapeObject *tape, size_t count)
     return tape->scratch;
 }
 
+/* Under detect_anomaly: raise if an adjoint that a reverse sweep from `from` on left in
+ * rows, or what it passed on, is not finite. */
+static int check_adjoints(TapeObject *tape, size_t from, const double *rows)
+{
+    const pyad_tape *core = tape->core;
+    for (size_t i = core->length; i-- > from;) {
+        double own = rows[i - from + 1];
+        int bad = !isfinite(own);
+        for (size_t k = core->first[i]; own != 0 && k < core->first[i + 1]; k++)
+            bad |= core->indices[k] != PYAD_CONSTANT && core->indices[k] >= from &&
+                   !isfinite(own * core->weights[k]);
+        if (bad)
+            return raise_anomaly(tape, PYAD_ERROR_BAD_ADJOINT, (uint32_t)i, own);
+    }
+    return 0;
+}
+
+/* Likewise of a forward sweep, for one result: what does not lead to it may be what it
+ * is. */
+static int check_tangent(TapeObject *tape, size_t from, const double *rows, uint32_t node)
+{
+    const pyad_tape *core = tape->core;
+    if (isfinite(rows[node - from + 1]))
+        return 0;
+    for (size_t k = core->first[node]; k < core->first[node + 1]; k++) {
+        uint32_t i = core->indices[k];
+        if (i != PYAD_CONSTANT && i >= from && !isfinite(rows[i - from + 1])) {
+            node = i;
+            k = core->first[node] - (size_t)1; /* go on among its arguments */
+        }
+    }
+    return raise_anomaly(tape, PYAD_ERROR_BAD_TANGENT, node, rows[node - from + 1]);
+}
+
 /* Adjoints of the innermost frame, in tape->scratch from row 1 on; -1 with an exception.
  * A result that is no node of the frame does not depend on its aliases. */
 static int sweep_frame(TapeObject *tape, PyObject *y, double seed)
@@ -184,6 +256,9 @@ static int sweep_frame(TapeObject *tape, PyObject *y, double seed)
         return raise_stale((VarObject *)y);
     if (!is_var(y) || ((VarObject *)y)->generation != tape->generation)
         return 0;
+    thread_state *thread = thread_here();
+    if (!thread)
+        return -1;
     rows[((VarObject *)y)->node - from + 1] = seed;
     tape_hold(tape);
     if (count < SWEEP_HOLDS_LOCK) {
@@ -194,7 +269,7 @@ static int sweep_frame(TapeObject *tape, PyObject *y, double seed)
         Py_END_ALLOW_THREADS
     }
     tape_release(tape);
-    return 0;
+    return thread->anomaly ? check_adjoints(tape, from, rows) : 0;
 }
 
 static double adjoint_of(const TapeObject *tape, PyObject *alias)
@@ -326,6 +401,30 @@ static int request_read(sweep_request *r, PyObject *args)
     return status;
 }
 
+/* Under detect_anomaly a sweep is made natively before it is recorded, which names the
+ * operation: `forward`, or reverse with the first number for a seed. */
+static int watch(const sweep_request *r, int forward)
+{
+    thread_state *thread = thread_here();
+    size_t length = r->tape->core->length;
+    uint32_t node = r->result.node;
+    if (!thread || !thread->anomaly || node < r->from || node >= length)
+        return thread ? 0 : -1;
+    double *rows = scratch(r->tape, length - r->from + 1);
+    if (!rows)
+        return -1;
+    if (!forward) {
+        rows[node - r->from + 1] = r->numbers[0].value;
+        pyad_tape_reverse(r->tape->core, r->from, 1, rows);
+        return check_adjoints(r->tape, r->from, rows);
+    }
+    for (size_t i = 0; i < r->count; i++)
+        if (r->variables[i] >= r->from && r->variables[i] < length)
+            rows[r->variables[i] - r->from + 1] += r->numbers[i].value;
+    pyad_tape_forward(r->tape->core, r->from, 1, rows);
+    return check_tangent(r->tape, r->from, rows, node);
+}
+
 /* _record_reverse(tape, from, result, variables, [seed]): the adjoints, as variables or
  * floats. */
 static PyObject *record_reverse(PyObject *module, PyObject *args)
@@ -336,9 +435,13 @@ static PyObject *record_reverse(PyObject *module, PyObject *args)
         return NULL;
     size_t length = r.tape->core->length, arguments = r.tape->core->arguments;
     pyad_operand seed = r.numbers[0];
-    int status = pyad_tape_record_reverse(r.tape->core, r.from, r.result, seed, r.count,
+    int bad = watch(&r, 0), status = PYAD_OK;
+    if (!bad)
+        status = pyad_tape_record_reverse(r.tape->core, r.from, r.result, seed, r.count,
                                           r.variables, r.numbers);
-    PyObject *result = status ? raise_error(status) : PyList_New((Py_ssize_t)r.count);
+    PyObject *result = bad      ? NULL
+                       : status ? raise_error(status)
+                                : PyList_New((Py_ssize_t)r.count);
     for (size_t i = 0; result && i < r.count; i++) {
         PyObject *adjoint = handle_of(r.tape, r.numbers[i]);
         if (adjoint)
@@ -362,9 +465,13 @@ static PyObject *record_forward(PyObject *module, PyObject *args)
     if (request_read(&r, args) < 0)
         return NULL;
     size_t length = r.tape->core->length, arguments = r.tape->core->arguments;
-    int status = pyad_tape_record_forward(r.tape->core, r.from, r.count, r.variables,
+    int bad = watch(&r, 1), status = PYAD_OK;
+    if (!bad)
+        status = pyad_tape_record_forward(r.tape->core, r.from, r.count, r.variables,
                                           r.numbers, r.result, &tangent);
-    PyObject *result = status ? raise_error(status) : handle_of(r.tape, tangent);
+    PyObject *result = bad      ? NULL
+                       : status ? raise_error(status)
+                                : handle_of(r.tape, tangent);
     if (!result)
         tape_take_back(r.tape, length, arguments, r.tape->leaf_count);
     request_free(&r);
@@ -398,43 +505,68 @@ static PyObject *copy(PyObject *module, PyObject *args)
 static PyObject *slope_of_open(TapeObject *tape, thread_state *thread, VarObject *y,
                                VarObject *alias)
 {
-    size_t from = tape->frames[tape->depth - 1].length;
+    tape_frame frame = tape->frames[tape->depth - 1];
     uint32_t variable = alias->node;
     int depends = y->generation == tape->generation;
     pyad_operand result = {y->value, depends ? y->node : PYAD_CONSTANT},
                  adjoint = {0, PYAD_CONSTANT};
+    if (thread->anomaly && sweep_frame(tape, (PyObject *)y, 1.0) < 0) {
+        frame_leave(tape, thread, 0);
+        return NULL;
+    }
     frame_leave(tape, thread, 1);
-    int status = pyad_tape_record_reverse(tape->core, from, result,
+    int status = pyad_tape_record_reverse(tape->core, frame.length, result,
                                           (pyad_operand){1, PYAD_CONSTANT}, 1, &variable,
                                           &adjoint);
     if (status)
-        return raise_error(status);
-    PyObject *value = depends ? handle_of(tape, result) : Py_NewRef((PyObject *)y);
+        raise_error(status);
+    PyObject *value = status    ? NULL
+                      : depends ? handle_of(tape, result)
+                                : Py_NewRef((PyObject *)y);
     PyObject *derivative = value ? handle_of(tape, adjoint) : NULL;
     PyObject *both = derivative ? PyTuple_Pack(2, value, derivative) : NULL;
     Py_XDECREF(value);
     Py_XDECREF(derivative);
+    if (!both)
+        tape_take_back(tape, frame.length, frame.arguments, frame.leaf_count);
     return both;
 }
 
+/* What a function returned as a float, an int or a Var: new reference, or NULL with an
+ * exception. NumPy's numbers and arrays of one are for the Python layer. */
+static PyObject *one_number(PyObject *y)
+{
+    static PyObject *as_scalar;
+    if (is_handle(y) || PyFloat_Check(y) || PyLong_Check(y))
+        return Py_NewRef(y);
+    return python_function(&as_scalar, "pyad.transforms._recording", "as_scalar")
+               ? PyObject_CallFunction(as_scalar, "Os", y, "grad")
+               : NULL;
+}
+
 /* (value, derivative) of y in the alias; leaves the frame. */
-static PyObject *slope_of(TapeObject *tape, thread_state *thread, PyObject *y,
+static PyObject *slope_of(TapeObject *tape, thread_state *thread, PyObject *returned,
                           PyObject *alias)
 {
-    PyObject *both = NULL;
+    PyObject *both = NULL, *y = one_number(returned);
+    if (!y) {
+        frame_leave(tape, thread, 0);
+        return NULL;
+    }
     if (is_dual(y)) {
         dual_refuse(y, "grad");
-    } else if (!is_var(y) && !PyFloat_Check(y) && !PyLong_Check(y)) {
-        raise_error(PYAD_ERROR_NOT_A_SCALAR, "grad", Py_TYPE(y)->tp_name);
     } else if (is_var(y) && is_stale((VarObject *)y)) {
         raise_stale((VarObject *)y);
     } else if (is_var(y) && frame_is_open(tape)) {
-        return slope_of_open(tape, thread, (VarObject *)y, (VarObject *)alias);
+        both = slope_of_open(tape, thread, (VarObject *)y, (VarObject *)alias);
+        Py_DECREF(y);
+        return both;
     } else if (sweep_frame(tape, y, 1.0) == 0) {
         PyObject *value =
             is_var(y) ? PyFloat_FromDouble(((VarObject *)y)->value) : PyNumber_Float(y);
         both = value ? Py_BuildValue("(Nd)", value, adjoint_of(tape, alias)) : NULL;
     }
+    Py_DECREF(y);
     frame_leave(tape, thread, 0);
     return both;
 }
@@ -482,7 +614,10 @@ static PyObject *slope(PyObject *module, PyObject *const *args, Py_ssize_t count
 PyMethodDef frame_functions[] = {
     {"_enter", enter, METH_NOARGS, NULL},
     {"_leave", leave, METH_VARARGS, NULL},
+    {"_take_back", take_back, METH_VARARGS, NULL},
     {"_is_nested", is_nested, METH_NOARGS, NULL},
+    {"_is_recording", is_recording, METH_NOARGS, NULL},
+    {"_is_watching", is_watching, METH_NOARGS, NULL},
     {"_refuse_dual", refuse_dual, METH_O, NULL},
     {"_is_open", is_open, METH_O, NULL},
     {"_aliases", aliases, METH_VARARGS, NULL},

@@ -4,7 +4,7 @@
  * or freed. */
 #include <string.h>
 
-#include "handle.h"
+#include "dual.h"
 
 /* ---- where to start --------------------------------------------------------------- */
 
@@ -81,25 +81,31 @@ static int check_leaves(const TapeObject *tape)
     return 0;
 }
 
+int raise_anomaly(TapeObject *tape, int error, uint32_t node, double derivative)
+{
+    PyObject *number = PyLong_FromUnsignedLong(node);
+    PyObject *line =
+        number && tape->origins ? PyDict_GetItemWithError(tape->origins, number) : NULL;
+    PyObject *found = PyFloat_FromDouble(derivative);
+    PyObject *text = found ? PyObject_Repr(found) : NULL;
+    if (text && !PyErr_Occurred())
+        raise_error(error, pyad_op_describe(tape->core->ops[node])->name,
+                    message_text(text),
+                    line ? message_text(line) : "a line recorded outside detect_anomaly");
+    Py_XDECREF(number);
+    Py_XDECREF(found);
+    Py_XDECREF(text);
+    return -1;
+}
+
 /* Under detect_anomaly: raise at the operation where the first adjoint went bad. */
 static int check_adjoints(TapeObject *tape, uint32_t from)
 {
     uint32_t node = pyad_tape_bad_adjoint(tape->core, from);
     if (node == PYAD_CONSTANT)
         return 0;
-    PyObject *number = PyLong_FromUnsignedLong(node);
-    PyObject *line =
-        number && tape->origins ? PyDict_GetItemWithError(tape->origins, number) : NULL;
-    PyObject *adjoint = PyFloat_FromDouble(pyad_tape_adjoint(tape->core, node));
-    PyObject *text = adjoint ? PyObject_Repr(adjoint) : NULL;
-    if (text && !PyErr_Occurred())
-        raise_error(PYAD_ERROR_BAD_ADJOINT, pyad_op_describe(tape->core->ops[node])->name,
-                    message_text(text),
-                    line ? message_text(line) : "a line recorded outside detect_anomaly");
-    Py_XDECREF(number);
-    Py_XDECREF(adjoint);
-    Py_XDECREF(text);
-    return -1;
+    return raise_anomaly(tape, PYAD_ERROR_BAD_ADJOINT, node,
+                         pyad_tape_adjoint(tape->core, node));
 }
 
 static int sweep_and_check(TapeObject *tape, uint32_t node, double seed)
@@ -115,6 +121,13 @@ static int sweep_and_check(TapeObject *tape, uint32_t node, double seed)
 static int read_seed(PyObject *given, const char *what, double *seed)
 {
     *seed = 1;
+    if (given && is_dual(given) && dual_retrace(((DualObject *)given)->level) < 0)
+        return -1;
+    if (given && (is_dual(given) || (is_var(given) && ((VarObject *)given)->generation !=
+                                                          CONSTANT_GENERATION))) {
+        raise_error(PYAD_ERROR_SEED_IS_VARIABLE, what);
+        return -1;
+    }
     return !given || given == Py_None ? 0 : need_number(given, what, seed);
 }
 
@@ -263,6 +276,8 @@ static PyObject *read_tree(reader *r, PyObject *xs)
 {
     if (is_var(xs))
         return read_var(r, (VarObject *)xs);
+    if (is_dual(xs) && dual_retrace(((DualObject *)xs)->level) < 0)
+        return NULL;
     if (Py_EnterRecursiveCall(" in pyad.gradient"))
         return NULL;
     PyObject *result;
@@ -284,6 +299,8 @@ PyObject *gradient(PyObject *module, PyObject *args, PyObject *kwargs)
     (void)module;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|Opp:gradient", names, &y, &xs,
                                      &given, &retain, &create))
+        return NULL;
+    if (is_dual(y) && dual_retrace(((DualObject *)y)->level) < 0)
         return NULL;
     if (create || (is_var(y) && ((VarObject *)y)->tape->depth))
         return record_elsewhere(y, xs, given);

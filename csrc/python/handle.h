@@ -322,6 +322,9 @@ PyObject *record_given(VarObject *x, double value, double partial);
 #undef NARY
 extern PyNumberMethods var_as_number;
 
+/* Raise a row of detect_anomaly for a node with its adjoint or tangent; always -1. */
+int raise_anomaly(TapeObject *tape, int error, uint32_t node, double derivative);
+
 /* ---- functions.c, many.c, gradient.c, ufunc.c ------------------------------------- */
 
 /* The functions of the module: 0, or -1 with an exception. */

@@ -13,8 +13,15 @@ from pyad._binding import check, error, ffi, lib
 from pyad._handle import Var
 from pyad.tape import CONSTANT, Tape
 from pyad.transforms._trees import Shape, flatten
+from pyad.transforms._watch import (
+    is_watching,
+    lines_of,
+    refuse_adjoints,
+    refuse_second,
+    refuse_tangents,
+)
 
-__all__ = ["Recording", "position_of"]
+__all__ = ["Recording", "as_numbers", "as_scalar", "check_function", "check_places", "position_of"]
 
 Matrix = npt.NDArray[np.float64]
 
@@ -34,6 +41,33 @@ def position_of(argnums: int | tuple[int, ...], argnum: int | tuple[int, ...] | 
     return chosen
 
 
+def check_function(f: Any, transform: str) -> None:
+    """Refuse what cannot be called, where it is given."""
+    if not callable(f):
+        raise error("NOT_A_FUNCTION", f"pyad.{transform}", f"{type(f).__name__} {f!r:.40}")
+
+
+def check_places(argnums: int | tuple[int, ...], args: Sequence[Any]) -> None:
+    """Refuse positions at which there is no argument, and one that is named twice."""
+    places = argnums if isinstance(argnums, tuple) else (argnums,)
+    for i in places:
+        if not -len(args) <= i < len(args):
+            given = f"argnums names argument {i}, and {len(args)} positional ones were given"
+            remedy = "give what is differentiated by position; keywords are passed on as constants"
+            raise error("ARGUMENTS", f"{given}: {remedy}")
+    if len({i % len(args) for i in places}) < len(places):
+        raise error("ARGUMENTS", f"argnums {argnums} names an argument twice")
+
+
+def as_scalar(output: Any, transform: str) -> Any:
+    """A result that must be one number: NumPy's, and arrays without dimensions, among them."""
+    y = output[()] if isinstance(output, np.ndarray) and output.shape == () else output
+    _handle._refuse_dual(y)
+    if not isinstance(y, (Var, float, int, np.floating, np.integer)):
+        raise error("NOT_A_SCALAR", transform, type(output).__name__)
+    return y if isinstance(y, (Var, float, int)) else y.item()
+
+
 class Recording:
     """A frame on the tape of this thread that holds one evaluation of a function.
 
@@ -51,13 +85,8 @@ class Recording:
         self.f, self.args, self.kwargs = f, list(args), kwargs
         self.argnums = argnums
         self._left = False
-        places = argnums if isinstance(argnums, tuple) else (argnums,)
-        for i in places:
-            if not -len(args) <= i < len(args):
-                given = f"argnums names argument {i}, and {len(args)} positional ones were given"
-                raise error("ARGUMENTS", given)
-        if len({i % len(args) for i in places}) < len(places):
-            raise error("ARGUMENTS", f"argnums {argnums} names an argument twice")
+        self._mark: tuple[int, int, int, int] | None = None
+        check_places(argnums, args)
 
     def __enter__(self) -> Recording:
         selected: Any = (
@@ -87,10 +116,12 @@ class Recording:
     def __exit__(self, *exception: object) -> None:
         if not self._left:
             self._leave(keep=False)
+        elif exception[0] is not None and self._mark is not None:
+            _handle._take_back(self.tape, self._mark)
 
     def _leave(self, *, keep: bool) -> None:
         self._left = True
-        _handle._leave(self.tape, keep)
+        self._mark = _handle._leave(self.tape, keep)
 
     def keep(self) -> None:
         """Leave the frame to the recording around it; handles of the frame become stale."""
@@ -105,13 +136,7 @@ class Recording:
 
     def scalar(self, transform: str) -> Any:
         """The output, which must be one number."""
-        y = self.output
-        if isinstance(y, np.ndarray) and y.shape == ():
-            y = y[()]
-        _handle._refuse_dual(y)
-        if not isinstance(y, (Var, float, int, np.floating, np.integer)):
-            raise error("NOT_A_SCALAR", transform, type(self.output).__name__)
-        return y
+        return as_scalar(self.output, transform)
 
     def node_of(self, y: Any) -> int:
         """The node of a result, `CONSTANT` if it does not belong to this frame."""
@@ -165,6 +190,9 @@ class Recording:
             np.add.at(rows, (block, np.arange(len(block))), 1.0)
             rows[0] = 0.0
             self._sweep(lib.pyad_tape_reverse, rows)
+            if is_watching():
+                lines = lines_of(self.tape, self.start)
+                refuse_adjoints(self.tape, self.start, rows[1:], lines)
             result[part] = rows[inputs, : len(block)].T
         return result
 
@@ -177,6 +205,7 @@ class Recording:
             rows = self._rows(len(block))
             rows[block, np.arange(len(block))] = 1.0
             self._sweep(lib.pyad_tape_forward, rows)
+            self._watch_tangents(rows, nodes)
             result[:, part] = rows[outputs, : len(block)]
         return result
 
@@ -186,7 +215,13 @@ class Recording:
         rows = self._rows(width)
         rows[self._row_of(self.variables), :width] = directions
         self._sweep(lib.pyad_tape_forward, rows)
+        self._watch_tangents(rows, nodes)
         return rows[self._row_of(nodes), :width]
+
+    def _watch_tangents(self, rows: Matrix, nodes: Sequence[int]) -> None:
+        if is_watching():
+            lines = lines_of(self.tape, self.start)
+            refuse_tangents(self.tape, self.start, rows[1:], nodes, lines)
 
     def second(self, y: Any, directions: Matrix) -> Matrix:
         """The Hessian of `y` times directions: both of shape (inputs, k), in blocks of columns."""
@@ -194,6 +229,8 @@ class Recording:
         result = np.zeros(directions.shape)
         if node == CONSTANT:
             return result
+        if is_watching():
+            self.gradient(y)  # which raises if an adjoint is not finite
         inputs = self._row_of(self.variables)
         for part in self._blocks(directions.shape[1]):
             block = directions[:, part]
@@ -205,6 +242,9 @@ class Recording:
                 arrays = (ffi.from_buffer("double[]", a) for a in (tangents, adjoints, second))
                 status = lib.pyad_tape_second(core, self.start, tangents.shape[1], *arrays)
             check(status)
+            if is_watching():
+                lines = lines_of(self.tape, self.start)
+                refuse_second(self.tape, self.start, second[1:], adjoints[1:], lines)
             result[:, part] = second[inputs, :width]
         return result
 
@@ -227,6 +267,13 @@ class Recording:
     def handle(self, number: Any, node: int) -> Any:
         """A result of the frame that was kept as a variable of the recording around it."""
         return number if node == CONSTANT else _handle._at(self.tape, node)
+
+
+def as_numbers(given: list[Any], recording: bool | None = None) -> list[Any]:
+    """Numbers given beside the arguments; if nothing is recorded, variables are numbers, too."""
+    if _handle._is_recording() if recording is None else recording:
+        return given
+    return [x.value if isinstance(x, Var) else x for x in given]
 
 
 def is_nested(tree: Sequence[Any]) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from pyad import _handle
 from pyad._binding import error
 from pyad._handle import Dual, Var
 
@@ -110,7 +111,7 @@ def _flatten(tree: Any, what: str, numbers: list[Any]) -> Shape:
     if isinstance(tree, Mapping):
         children = tuple(_flatten(item, what, numbers) for item in tree.values())
         return Branch(dict, children, tuple(tree))
-    raise error("NOT_A_NUMBER", what, type(tree).__name__, "")
+    _handle._refuse(what, tree)
 
 
 def flatten_like(tree: Any, shape: Shape, what: str) -> list[Any]:

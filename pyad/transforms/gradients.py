@@ -9,7 +9,7 @@ from typing import Any
 from pyad import _handle
 from pyad._binding import error
 from pyad._handle import Var
-from pyad.transforms._recording import Recording, position_of
+from pyad.transforms._recording import Recording, check_function, position_of
 from pyad.transforms._trees import flatten, values_of
 
 __all__ = ["derivative", "elementwise_grad", "grad", "stop_gradient", "value_and_grad"]
@@ -45,6 +45,7 @@ def grad(
     >>> pyad.grad(lambda p: p["a"] * p["b"])({"a": 2.0, "b": 3.0})
     {'a': 3.0, 'b': 2.0}
     """
+    check_function(f, "grad")
     both = value_and_grad(f, argnums, has_aux, argnum=argnum)
     quick = _is_quick(argnums, has_aux, argnum)
 
@@ -73,6 +74,7 @@ def value_and_grad(
     >>> pyad.value_and_grad(lambda x: x * x)(3.0)
     (9.0, 6.0)
     """
+    check_function(f, "value_and_grad")
     position = position_of(argnums, argnum)
     quick = _is_quick(argnums, has_aux, argnum)
 
@@ -121,6 +123,7 @@ def elementwise_grad(
     >>> pyad.elementwise_grad(pyad.sin)(np.array([0.0, np.pi])).round(12)
     array([ 1., -1.])
     """
+    check_function(f, "elementwise_grad")
 
     @functools.wraps(f, updated=())
     def total(*args: Any, **kwargs: Any) -> Any:
@@ -140,6 +143,7 @@ def derivative(f: Callable[..., Any], n: int = 1) -> Callable[..., Any]:
     >>> pyad.derivative(lambda x: x**5, 3)(2.0)
     240.0
     """
+    check_function(f, "derivative")
     if not isinstance(n, int) or n < 0:
         raise error("ARGUMENTS", "the order of a derivative is a whole number, 0 or more")
 

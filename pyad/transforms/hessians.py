@@ -10,7 +10,7 @@ import numpy as np
 
 from pyad import _handle
 from pyad._binding import error
-from pyad.transforms._recording import Recording, is_nested, position_of
+from pyad.transforms._recording import Recording, as_numbers, check_function, is_nested, position_of
 from pyad.transforms._trees import as_array, flatten_like
 from pyad.transforms.gradients import grad
 from pyad.transforms.jacobians import assemble, make_vjp
@@ -35,6 +35,7 @@ def hessian(
     array([[6., 4.],
            [4., 0.]])
     """
+    check_function(f, "hessian")
     position = position_of(argnums, argnum)
 
     @functools.wraps(f, updated=())
@@ -69,6 +70,7 @@ def hessian_vector_product(
     f: Callable[..., Any], argnums: Position = 0, *, argnum: Position | None = None
 ) -> Callable[..., Any]:
     """The function of the arguments of `f` and then a vector that computes `hvp`."""
+    check_function(f, "hessian_vector_product")
     position = position_of(argnums, argnum)
 
     @functools.wraps(f, updated=())
@@ -76,9 +78,10 @@ def hessian_vector_product(
         if len(args) < 2:
             raise error("ARGUMENTS", "the vector comes last, after the arguments of the function")
         *points, v = args
+        recorded = _handle._is_recording()
         with Recording(f, position, points, kwargs) as recording:
             y, shape = recording.scalar("hvp"), recording.shape
-            numbers = flatten_like(v, shape, "the vector of hvp(f, x, v)")
+            numbers = as_numbers(flatten_like(v, shape, "the vector of hvp(f, x, v)"), recorded)
             if not recording.open and not is_nested(numbers):
                 direction = np.array([float(x) for x in numbers]).reshape(-1, 1)
                 return shape.build(iter(recording.second(y, direction)[:, 0].tolist()))

@@ -12,9 +12,16 @@ from pyad import _handle
 from pyad._binding import error
 from pyad._handle import Dual, Var
 from pyad.errors import Retrace
-from pyad.modes import dual_level
+from pyad.modes import dual_level, was_asked
 from pyad.tape import CONSTANT
-from pyad.transforms._recording import Recording, is_nested, position_of
+from pyad.transforms._recording import (
+    Recording,
+    as_numbers,
+    check_function,
+    check_places,
+    is_nested,
+    position_of,
+)
 from pyad.transforms._trees import (
     Branch,
     Shape,
@@ -24,6 +31,7 @@ from pyad.transforms._trees import (
     is_flat,
     values_of,
 )
+from pyad.transforms._watch import is_watching, lines_of, refuse_adjoints
 
 __all__ = ["assemble", "jacfwd", "jacobian", "jacrev", "jvp", "make_jvp", "make_vjp", "vjp"]
 
@@ -45,6 +53,7 @@ def jacobian(
     array([[2., 1., 0.],
            [0., 3., 2.]])
     """
+    check_function(f, "jacobian")
     return _jacobian(f, position_of(argnums, argnum), None)
 
 
@@ -52,6 +61,7 @@ def jacrev(
     f: Callable[..., Any], argnums: Position = 0, *, argnum: Position | None = None
 ) -> Callable[..., Any]:
     """`jacobian` by reverse sweeps, one for each result."""
+    check_function(f, "jacrev")
     return _jacobian(f, position_of(argnums, argnum), False)
 
 
@@ -59,6 +69,7 @@ def jacfwd(
     f: Callable[..., Any], argnums: Position = 0, *, argnum: Position | None = None
 ) -> Callable[..., Any]:
     """`jacobian` by forward sweeps, one for each argument."""
+    check_function(f, "jacfwd")
     return _jacobian(f, position_of(argnums, argnum), True)
 
 
@@ -126,16 +137,23 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     >>> pyad.jvp(lambda x, y: x * y, (2.0, 3.0), (1.0, 0.0))
     (6.0, 3.0)
     """
+    check_function(f, "jvp")
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise error("ARGUMENTS", "jvp takes a tuple of primals and a tuple of tangents")
     points, point_shape = flatten(tuple(primals), "a primal")
-    numbers = flatten_like(tuple(tangents), point_shape, "a tangent of jvp")
-    if not _handle._is_nested() and all(isinstance(x, (float, int)) for x in points + numbers):
+    numbers = as_numbers(flatten_like(tuple(tangents), point_shape, "a tangent of jvp"))
+    plain = all(isinstance(x, (float, int)) for x in points + numbers)
+    if plain and not _handle._is_nested() and not is_watching():
         with dual_level() as level:
             try:
-                return _on_duals(f, points, point_shape, numbers, level)
+                result = _on_duals(f, points, point_shape, numbers, level)
+                if not was_asked(level):
+                    return result
             except Retrace as retrace:
                 if retrace.level != level:
+                    raise
+            except Exception:
+                if not was_asked(level):
                     raise
     return _on_tape(f, primals, numbers)
 
@@ -184,6 +202,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]
     >>> value, pullback(1.0)
     (6.0, (3.0, 2.0))
     """
+    check_function(f, "vjp")
     positions = tuple(range(len(primals)))
     if not positions:
         raise error("ARGUMENTS", "vjp takes a function and at least one primal")
@@ -205,7 +224,7 @@ def _vjp(
             pull = _native_pull(recording, nodes)
 
     def pullback(cotangent: Any) -> Any:
-        numbers = flatten_like(cotangent, out, "the cotangent of a pullback")
+        numbers = as_numbers(flatten_like(cotangent, out, "the cotangent of a pullback"))
         return into.build(iter(pull(numbers)))
 
     return out.build(iter(value)), pullback
@@ -216,13 +235,17 @@ def _native_pull(recording: Recording, nodes: Sequence[int]) -> Callable[[list[A
     tape = recording.copy()
     start, variables = recording.start, [node - recording.start for node in recording.variables]
     rows = [CONSTANT if node == CONSTANT else node - start for node in nodes]
+    lines = lines_of(recording.tape, start)
 
     def sweep(cotangents: Sequence[float]) -> list[float]:
         seeds = np.zeros(len(tape))
         for row, number in zip(rows, cotangents, strict=True):
             if row != CONSTANT:
                 seeds[row] += number
-        adjoints: list[float] = tape.reverse(seeds)[variables].tolist()
+        swept = tape.reverse(seeds)
+        if is_watching():
+            refuse_adjoints(tape, 0, swept[:, None], lines)
+        adjoints: list[float] = swept[variables].tolist()
         return adjoints
 
     def pull(cotangents: list[Any]) -> list[Any]:
@@ -254,6 +277,7 @@ def make_vjp(
     f: Callable[..., Any], argnums: Position = 0, *, argnum: Position | None = None
 ) -> Callable[..., Any]:
     """As in autograd: `make_vjp(f)(*args)` gives (pullback, value), in one argument."""
+    check_function(f, "make_vjp")
     position = position_of(argnums, argnum)
 
     @functools.wraps(f, updated=())
@@ -268,13 +292,16 @@ def make_jvp(
     f: Callable[..., Any], argnums: Position = 0, *, argnum: Position | None = None
 ) -> Callable[..., Any]:
     """As in autograd: `make_jvp(f)(*args)(v)` gives (value, derivative in the direction v)."""
+    check_function(f, "make_jvp")
     position = position_of(argnums, argnum)
 
     @functools.wraps(f, updated=())
     def make(*args: Any, **kwargs: Any) -> Callable[[Any], tuple[Any, Any]]:
+        check_places(position, args)
+
         def push(tangent: Any) -> tuple[Any, Any]:
             if isinstance(position, tuple):
-                chosen, tangents = [args[i] for i in position], list(tangent)
+                chosen, tangents = [args[i] for i in position], tangent
             else:
                 chosen, tangents = [args[position]], [tangent]
             places = position if isinstance(position, tuple) else (position,)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pyad._binding import error
 from pyad.errors import Error
-from pyad.transforms._recording import Recording
+from pyad.transforms._recording import Recording, check_function, position_of
 from pyad.transforms._sparsity import (
     HessianPattern,
     JacobianPattern,
@@ -19,6 +19,7 @@ from pyad.transforms._sparsity import (
     jacobian_pattern,
     jacobian_values,
 )
+from pyad.transforms._watch import is_watching
 
 __all__ = ["SparseHessian", "SparseJacobian", "sparse_hessian", "sparse_jacobian"]
 
@@ -31,7 +32,8 @@ class _Sparse(Generic[P]):
     def __init__(
         self, f: Callable[..., Any], argnums: int = 0, *, pattern: P | None = None
     ) -> None:
-        self.f, self.argnums = f, argnums
+        check_function(f, type(self).__name__)
+        self.f, self.argnums = f, position_of(argnums, None)
         self.pattern = pattern
         """Pattern and colours; None before the first point. It can be pickled, and given again."""
 
@@ -82,7 +84,12 @@ class SparseJacobian(_Sparse[JacobianPattern]):
 
     def _values(self, pattern: JacobianPattern, recording: Recording, inputs: Any) -> Any:
         outputs = self._outputs(recording)
-        return jacobian_values(pattern, recording.tape, recording.start, inputs, outputs)
+        values = jacobian_values(pattern, recording.tape, recording.start, inputs, outputs)
+        if is_watching() and not np.all(np.isfinite(values)):
+            entry = int(np.flatnonzero(~np.isfinite(values))[0])
+            row = int(np.searchsorted(pattern.indptr, entry, side="right")) - 1
+            recording.jacobian_by_rows(outputs[row : row + 1])  # raises, with the operation
+        return values
 
 
 class SparseHessian(_Sparse[HessianPattern]):
@@ -105,7 +112,13 @@ class SparseHessian(_Sparse[HessianPattern]):
 
     def _values(self, pattern: HessianPattern, recording: Recording, inputs: Any) -> Any:
         output = self._output(recording)
-        return hessian_values(pattern, recording.tape, recording.start, inputs, output)
+        values = hessian_values(pattern, recording.tape, recording.start, inputs, output)
+        if is_watching() and not np.all(np.isfinite(values)):
+            entry = int(np.flatnonzero(~np.isfinite(values))[0])
+            direction = np.zeros((len(inputs), 1))
+            direction[int(pattern.indices[entry])] = 1.0
+            recording.second(recording.output, direction)  # raises, with the operation
+        return values
 
 
 def sparse_jacobian(f: Callable[..., Any], x: Any) -> Any:
