@@ -9,6 +9,7 @@ import sys
 from glob import glob
 from pathlib import Path
 
+import numpy
 from setuptools import Extension, setup
 
 sys.path.insert(0, str(Path(__file__).parent / "csrc" / "python"))
@@ -17,15 +18,15 @@ from build_core import FLAGS
 
 build_stub.write()
 
-headers = glob("csrc/*.h") + glob("csrc/*.def") + glob("csrc/python/*.h")
+headers = glob("csrc/*.h") + glob("csrc/*.def") + glob("csrc/blocks/*.h") + glob("csrc/python/*.h")
 
 setup(
     cffi_modules=["csrc/python/build_core.py:ffi"],
     ext_modules=[
         Extension(
             "pyad._handle",
-            sources=sorted(glob("csrc/*.c") + glob("csrc/python/*.c")),
-            include_dirs=["csrc"],
+            sources=sorted(glob("csrc/*.c") + glob("csrc/blocks/*.c") + glob("csrc/python/*.c")),
+            include_dirs=["csrc", numpy.get_include()],
             depends=headers,
             extra_compile_args=FLAGS,
             libraries=["m"],

@@ -2,109 +2,122 @@
  * recorded, so that derivatives nest to any order. Slower than the sweeps of sweep.c, and
  * used only where somebody is going to differentiate the result. Partials come from the
  * same rows, in the tape's number system. */
+#include "blocks/graph.h"
 #include "number_tape.h"
+#include "tape.h"
 
 #include <string.h>
 
 #include "buffer.h"
-#include "tape.h"
 
-/* A stretch [from, from + count) of a tape, which nodes of it depend on the variables,
- * and a number for each: its adjoint, or its tangent. */
-typedef struct {
-    graph g;
-    size_t from, count;
-    uint8_t *depends;
-    pyad_operand *number;
-} stretch;
+/* ---- what depends on what --------------------------------------------------------- */
 
-static int stretch_new(stretch *s, pyad_tape *tape, size_t from, size_t count)
+/* Goes through the stretch from end to end, blocks as a whole: `visit` gets a node and
+ * PYAD_NO_BLOCK, or the first node of a block and the block. */
+typedef void visitor(pyad_recorded *s, uint32_t node, uint32_t block);
+
+static void go_forward(pyad_recorded *s, visitor *visit)
 {
-    *s = (stretch){.g = {tape, PYAD_OK}, .from = from, .count = count};
-    s->depends = pyad_buffer_new(count + 1);
-    s->number = pyad_buffer_new((count + 1) * sizeof *s->number);
-    if (from > tape->length || count > tape->length - from)
-        return PYAD_ERROR_NODE_RANGE;
-    if (!s->depends || !s->number)
-        return PYAD_ERROR_NO_MEMORY;
-    memset(s->depends, 0, count);
-    for (size_t i = 0; i < count; i++)
-        s->number[i] = graph_constant(0);
-    return PYAD_OK;
-}
-
-static void stretch_free(stretch *s)
-{
-    pyad_buffer_release(s->depends);
-    pyad_buffer_release(s->number);
-}
-
-static int inside(const stretch *s, uint32_t node)
-{
-    return node != PYAD_CONSTANT && node >= s->from && node - s->from < s->count;
-}
-
-/* Marks every node of the stretch that is computed from one that is marked. */
-static void mark_dependents(stretch *s)
-{
-    const pyad_tape *tape = s->g.tape;
-    for (size_t i = s->from; i < s->from + s->count; i++)
-        for (size_t k = tape->first[i]; k < tape->first[i + 1]; k++)
-            if (inside(s, tape->indices[k]) && s->depends[tape->indices[k] - s->from])
-                s->depends[i - s->from] = 1;
-}
-
-/* Unmarks every node of the stretch from which `node` is not computed. */
-static int keep_ancestors(stretch *s, uint32_t node)
-{
-    const pyad_tape *tape = s->g.tape;
-    uint8_t *needed = pyad_buffer_new(s->count + 1);
-    if (!needed)
-        return PYAD_ERROR_NO_MEMORY;
-    memset(needed, 0, s->count);
-    if (inside(s, node))
-        needed[node - s->from] = 1;
-    for (size_t i = s->count; i-- > 0;) {
-        s->depends[i] &= needed[i];
-        for (size_t k = tape->first[s->from + i];
-             needed[i] && k < tape->first[s->from + i + 1]; k++)
-            if (inside(s, tape->indices[k]))
-                needed[tape->indices[k] - s->from] = 1;
+    size_t i = s->from, end = s->from + s->count;
+    for (uint32_t b = 0; b <= s->block_count && !s->g.status; b++) {
+        const uint32_t block = s->first_block + b;
+        const size_t stop = b < s->block_count ? s->g.tape->blocks[block].start : end;
+        for (; i < stop && !s->g.status; i++)
+            visit(s, (uint32_t)i, PYAD_NO_BLOCK);
+        if (b < s->block_count && !s->g.status) {
+            visit(s, (uint32_t)i, block);
+            i += s->g.tape->blocks[block].count;
+        }
     }
-    pyad_buffer_release(needed);
-    return PYAD_OK;
 }
 
-/* ---- partials as nodes
- * ------------------------------------------------------------------------ */
+static void go_back(pyad_recorded *s, visitor *visit)
+{
+    size_t i = s->from + s->count;
+    for (uint32_t b = s->block_count + 1; b-- > 0 && !s->g.status;) {
+        const uint32_t block = s->first_block + b - 1; /* the one below, if b > 0 */
+        const size_t start = b ? s->g.tape->blocks[block].start : s->from;
+        const size_t stop = b ? start + s->g.tape->blocks[block].count : s->from;
+        while (i > stop && !s->g.status)
+            visit(s, (uint32_t)--i, PYAD_NO_BLOCK);
+        i = start;
+        if (b && !s->g.status)
+            visit(s, (uint32_t)start, block);
+    }
+}
+
+static void note_dependent(pyad_recorded *s, uint32_t argument, uint32_t in, void *data)
+{
+    *(uint8_t *)data |= *pyad_recorded_depends(s, argument, in);
+}
+
+/* Marks a node that is computed from one that is marked. */
+static void mark_dependent(pyad_recorded *s, uint32_t node, uint32_t block)
+{
+    const pyad_tape *tape = s->g.tape;
+    uint8_t *depends = pyad_recorded_depends(s, node, block);
+    if (*depends)
+        return;
+    if (block != PYAD_NO_BLOCK) {
+        pyad_recorded_arguments(s, block, note_dependent, depends);
+        return;
+    }
+    for (size_t k = tape->first[node]; k < tape->first[node + 1]; k++) {
+        const uint32_t to = tape->indices[k];
+        if (pyad_recorded_active(s, to, pyad_recorded_find(s, to)))
+            *depends = 1;
+    }
+}
+
+static void mark_dependents(pyad_recorded *s, size_t count, const uint32_t *variables)
+{
+    for (size_t i = 0; i < count; i++)
+        if (pyad_recorded_inside(s, variables[i]))
+            *pyad_recorded_depends(s, variables[i], pyad_recorded_find(s, variables[i])) =
+                1;
+    go_forward(s, mark_dependent);
+}
+
+/* Bit 1 of `depends` says that a result is computed from the node. */
+enum { DEPENDS = 1, NEEDED = 2 };
+
+static void note_needed(pyad_recorded *s, uint32_t argument, uint32_t in, void *data)
+{
+    (void)data;
+    *pyad_recorded_depends(s, argument, in) |= NEEDED;
+}
+
+static void keep_needed(pyad_recorded *s, uint32_t node, uint32_t block)
+{
+    const pyad_tape *tape = s->g.tape;
+    uint8_t *depends = pyad_recorded_depends(s, node, block);
+    const int needed = *depends & NEEDED;
+    *depends = *depends == (DEPENDS | NEEDED);
+    if (needed && block != PYAD_NO_BLOCK)
+        pyad_recorded_arguments(s, block, note_needed, NULL);
+    else if (needed)
+        for (size_t k = tape->first[node]; k < tape->first[node + 1]; k++)
+            if (pyad_recorded_inside(s, tape->indices[k]))
+                note_needed(s, tape->indices[k], pyad_recorded_find(s, tape->indices[k]),
+                            NULL);
+}
+
+/* Unmarks every node from which no result is computed. */
+static void keep_ancestors(pyad_recorded *s, size_t count, const uint32_t *results)
+{
+    for (size_t i = 0; i < count; i++)
+        if (pyad_recorded_inside(s, results[i]))
+            note_needed(s, results[i], pyad_recorded_find(s, results[i]), NULL);
+    go_back(s, keep_needed);
+}
+
+/* ---- partials of scalar nodes ----------------------------------------------------- */
 
 static pyad_operand argument(const pyad_tape *tape, size_t k)
 {
     uint32_t node = tape->indices[k];
     return (pyad_operand){node == PYAD_CONSTANT ? tape->weights[k] : tape->values[node],
                           node};
-}
-
-static pyad_operand row_partial(graph *g, int op, size_t which, pyad_operand A,
-                                pyad_operand B, pyad_operand V)
-{
-    (void)A, (void)B, (void)V, (void)which;
-    switch (op) {
-#define UNARY(ENUM, NAME, NUMPY, VALUE, DA, DAA, DOMAIN, TEXT)                           \
-    case PYAD_OP_##ENUM:                                                                 \
-        return DA;
-#define BINARY(ENUM, NAME, NUMPY, VALUE, DA, DB, ...)                                    \
-    case PYAD_OP_##ENUM:                                                                 \
-        return which == 0 ? (DA) : (DB);
-#define NARY(ENUM, NAME, TEXT)
-#include "ops.def"
-#undef UNARY
-#undef BINARY
-#undef NARY
-    default:
-        g->status = g->status ? g->status : PYAD_ERROR_GIVEN_SECOND;
-        return graph_constant(PYAD_NAN);
-    }
 }
 
 /* The product of all factors but one. Quadratic if it is asked for each; that it is right
@@ -143,82 +156,95 @@ static pyad_operand partial(graph *g, size_t node, size_t which)
         int binary = tape->first[node + 1] - start == 2;
         pyad_operand a = argument(tape, start);
         pyad_operand b = binary ? argument(tape, start + 1) : graph_constant(0);
-        return row_partial(g, tape->ops[node], which, a, b, v);
+        return pyad_graph_part(g, tape->ops[node], which ? PYAD_DB : PYAD_DA, a, b, v);
     }
     }
 }
 
-/* ---- the sweeps
- * ---------------------------------------------------------------------------------- */
+/* ---- the sweeps ------------------------------------------------------------------- */
 
-int pyad_tape_record_reverse(pyad_tape *tape, size_t from, pyad_operand result,
-                             pyad_operand seed, size_t count, const uint32_t *variables,
+static void reverse_node(pyad_recorded *s, uint32_t node, uint32_t block)
+{
+    if (block != PYAD_NO_BLOCK) {
+        pyad_recorded_reverse(s, block);
+        return;
+    }
+    const pyad_tape *tape = s->g.tape;
+    const pyad_operand own = s->number[node - s->from];
+    if (!s->depends[node - s->from] || graph_is(own, 0))
+        return;
+    const size_t start = tape->first[node], arguments = tape->first[node + 1] - start;
+    for (size_t k = 0; k < arguments; k++) {
+        const uint32_t to = tape->indices[start + k];
+        const uint32_t in = pyad_recorded_find(s, to);
+        if (!pyad_recorded_active(s, to, in))
+            continue;
+        pyad_operand share = graph_mul(&s->g, own, partial(&s->g, node, k));
+        pyad_operand *sum = &s->number[to - s->from];
+        if (in == PYAD_NO_BLOCK)
+            *sum = graph_add(&s->g, *sum, share);
+        else
+            pyad_recorded_give(s, to, in, 1, pyad_numbers_same(&s->g, share, 1));
+    }
+}
+
+static void forward_node(pyad_recorded *s, uint32_t node, uint32_t block)
+{
+    if (block != PYAD_NO_BLOCK) {
+        pyad_recorded_forward(s, block);
+        return;
+    }
+    const pyad_tape *tape = s->g.tape;
+    if (!s->depends[node - s->from])
+        return;
+    const size_t start = tape->first[node], arguments = tape->first[node + 1] - start;
+    pyad_operand sum = s->number[node - s->from];
+    for (size_t k = 0; k < arguments; k++) {
+        const pyad_operand moved = pyad_recorded_at(s, tape->indices[start + k]);
+        if (!graph_is(moved, 0))
+            sum = graph_add(&s->g, sum, graph_mul(&s->g, partial(&s->g, node, k), moved));
+    }
+    s->number[node - s->from] = sum;
+}
+
+/* The numbers that were asked for. */
+static int finish(pyad_recorded *s, int status, size_t count, const uint32_t *nodes,
+                  pyad_operand *numbers)
+{
+    status = status ? status : s->g.status;
+    for (size_t i = 0; !status && i < count; i++)
+        numbers[i] = pyad_recorded_at(s, nodes[i]);
+    pyad_recorded_free(s);
+    return status;
+}
+
+int pyad_tape_record_reverse(pyad_tape *tape, size_t from, size_t seeds,
+                             const uint32_t *seed_nodes, const pyad_operand *seed_values,
+                             size_t count, const uint32_t *variables,
                              pyad_operand *adjoints)
 {
-    stretch s;
-    size_t nodes =
-        result.node == PYAD_CONSTANT || result.node < from ? 0 : result.node - from + 1;
-    int status = stretch_new(&s, tape, from, nodes);
-    for (size_t i = 0; !status && i < count; i++)
-        if (inside(&s, variables[i]))
-            s.depends[variables[i] - from] = 1;
-    if (!status)
-        mark_dependents(&s);
-    if (!status && nodes)
-        s.number[nodes - 1] = seed;
-    for (size_t i = nodes; !status && i-- > 0;) {
-        pyad_operand own = s.number[i];
-        if (graph_is(own, 0) || !s.depends[i])
-            continue;
-        size_t node = from + i, arguments = tape->first[node + 1] - tape->first[node];
-        for (size_t k = 0; k < arguments; k++) {
-            uint32_t to = tape->indices[tape->first[node] + k];
-            if (!inside(&s, to) || !s.depends[to - from])
-                continue;
-            pyad_operand share = graph_mul(&s.g, own, partial(&s.g, node, k));
-            s.number[to - from] = graph_add(&s.g, s.number[to - from], share);
-        }
-        status = s.g.status;
+    pyad_recorded s;
+    int status = pyad_recorded_new(&s, tape, from, seeds, seed_nodes);
+    if (!status) {
+        mark_dependents(&s, count, variables);
+        pyad_recorded_give_all(&s, seeds, seed_nodes, seed_values);
+        go_back(&s, reverse_node);
     }
-    for (size_t i = 0; !status && i < count; i++)
-        adjoints[i] =
-            inside(&s, variables[i]) ? s.number[variables[i] - from] : graph_constant(0);
-    stretch_free(&s);
-    return status;
+    return finish(&s, status, count, variables, adjoints);
 }
 
 int pyad_tape_record_forward(pyad_tape *tape, size_t from, size_t count,
                              const uint32_t *variables, const pyad_operand *seeds,
-                             pyad_operand result, pyad_operand *tangent)
+                             size_t results, const uint32_t *result_nodes,
+                             pyad_operand *tangents)
 {
-    stretch s;
-    size_t nodes =
-        result.node == PYAD_CONSTANT || result.node < from ? 0 : result.node - from + 1;
-    int status = stretch_new(&s, tape, from, nodes);
-    for (size_t i = 0; !status && i < count; i++)
-        if (inside(&s, variables[i])) {
-            size_t row = variables[i] - from;
-            s.depends[row] = 1;
-            s.number[row] = graph_add(&s.g, s.number[row], seeds[i]);
-        }
-    if (!status)
-        mark_dependents(&s);
-    if (!status)
-        status = keep_ancestors(&s, result.node);
-    for (size_t i = 0; !status && i < nodes; i++) {
-        size_t node = from + i, arguments = tape->first[node + 1] - tape->first[node];
-        for (size_t k = 0; s.depends[i] && k < arguments; k++) {
-            uint32_t argument = tape->indices[tape->first[node] + k];
-            if (!inside(&s, argument) || graph_is(s.number[argument - from], 0))
-                continue;
-            pyad_operand share =
-                graph_mul(&s.g, partial(&s.g, node, k), s.number[argument - from]);
-            s.number[i] = graph_add(&s.g, s.number[i], share);
-        }
-        status = s.g.status;
+    pyad_recorded s;
+    int status = pyad_recorded_new(&s, tape, from, results, result_nodes);
+    if (!status) {
+        mark_dependents(&s, count, variables);
+        keep_ancestors(&s, results, result_nodes);
+        pyad_recorded_give_all(&s, count, variables, seeds);
+        go_forward(&s, forward_node);
     }
-    if (!status)
-        *tangent = nodes ? s.number[nodes - 1] : graph_constant(0);
-    stretch_free(&s);
-    return status;
+    return finish(&s, status, results, result_nodes, tangents);
 }

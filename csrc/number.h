@@ -49,10 +49,11 @@
 /* Outside the domain the partial is NaN, as the value is, though its formula goes on. */
 #define DEFINED(X) SELECT(VAL(V) == VAL(V), X, V)
 
-/* c / x where x has no business below 0: infinite at both zeros, NaN below. */
+/* c / x where x has no business below 0: infinite at both zeros (x - -0.0 is 0.0 at
+ * both), NaN below. */
 #define DIV_POSITIVE(C, X)                                                               \
     SELECT(VAL(X) > 0, DIV(C, X),                                                        \
-           SELECT(VAL(X) == 0, K(PYAD_INFINITY), MUL(K(PYAD_NAN), X)))
+           SELECT(VAL(X) == 0, DIV(C, SUB(X, K(-0.0))), DIV(K(PYAD_NAN), X)))
 
 /* a ** b: b * (v / a) is as accurate as b * a ** (b - 1) and costs no second pow; it
  * fails only where a is 0 or v has left the normal range. There F * G * a ** e is formed

@@ -1,51 +1,9 @@
 /* The tape's number system: what the operators in the rows of ops.def mean where a
  * partial is itself to be recorded. A number is a pyad_operand; every operator records a
- * node, or folds constants. They expect a `graph *g` in scope, whose status tells in the
- * end whether all of them could be recorded. */
+ * node, or folds constants (graph.h). They expect a `graph *g` in scope. */
 #pragma once
+#include "graph.h"
 #include "number.h"
-#include "pyad.h"
-#include "ops.h"
-
-typedef struct {
-    pyad_tape *tape;
-    int status; /* of the first operation that failed */
-} graph;
-
-static inline pyad_operand graph_constant(double value)
-{
-    return (pyad_operand){value, PYAD_CONSTANT};
-}
-
-static inline int graph_is(pyad_operand x, double value)
-{
-    return x.node == PYAD_CONSTANT && x.value == value;
-}
-
-static inline pyad_operand graph_apply(graph *g, int op, pyad_operand x, pyad_operand y)
-{
-    pyad_operand result = graph_constant(PYAD_NAN);
-    if (!g->status)
-        g->status = pyad_tape_apply(g->tape, op, x, y, &result);
-    return result;
-}
-
-static inline pyad_operand graph_add(graph *g, pyad_operand x, pyad_operand y)
-{
-    if (graph_is(x, 0))
-        return y;
-    return graph_is(y, 0) ? x : graph_apply(g, PYAD_OP_ADD, x, y);
-}
-
-/* A zero factor gives zero also beside an infinity, as in the sweeps. */
-static inline pyad_operand graph_mul(graph *g, pyad_operand x, pyad_operand y)
-{
-    if (graph_is(x, 0) || graph_is(y, 0))
-        return graph_constant(0);
-    if (graph_is(x, 1))
-        return y;
-    return graph_is(y, 1) ? x : graph_apply(g, PYAD_OP_MUL, x, y);
-}
 
 #undef K
 #undef VAL

@@ -52,11 +52,39 @@ int pyad_tape_given(pyad_tape *tape, double value, size_t count,
 /* Append the nodes of another tape from `from` on; what they use of those below becomes
  * constant. */
 int pyad_tape_append(pyad_tape *tape, const pyad_tape *other, size_t from);
+/* The same with every block written out as scalar nodes. map[i - from] is set to the node
+ * that node i of `other` became; several may become one, and one that is computed from
+ * constants alone PYAD_CONSTANT. On failure the tape keeps what was appended so far. */
+int pyad_tape_expand(pyad_tape *tape, const pyad_tape *other, size_t from, uint32_t *map);
+/* How many blocks (array operations) start at `from` or later. */
+size_t pyad_tape_blocks(const pyad_tape *tape, size_t from);
+
+/* An array operation on the tape. */
+typedef struct {
+    const char *name;      /* of the operation, borrowed; "leaf" for variables */
+    uint32_t start, count; /* its nodes */
+    int is_partial;  /* a partial derivative of the operation, in a recorded sweep */
+    size_t operands; /* 0 for a gather, which picks any nodes */
+} pyad_block_info;
+
+int pyad_tape_block(const pyad_tape *tape, size_t block, pyad_block_info *info);
+/* An operand of a block: `count` nodes from *node on, or constants (PYAD_CONSTANT). */
+int pyad_tape_block_operand(const pyad_tape *tape, size_t block, size_t operand,
+                            uint32_t *node, size_t *count);
+/* Append the nodes from ... to - 1 with every block written out: each node with its
+ * indices, which are those of `tape`, and its weights. `rows` is to be read by the
+ * functions pyad_tape_pin_..., not swept. Stretches begin and end between blocks. On
+ * failure `rows` keeps what was written so far. */
+int pyad_tape_write(pyad_tape *rows, const pyad_tape *tape, size_t from, size_t to);
 
 /* ---- sweeps ----------------------------------------------------------------------- */
 
-/* Reverse sweep from one node; the adjoints stay readable until the next one. */
+/* Reverse sweep from one node; the adjoints stay readable until the next one. A sweep
+ * that ran out of memory on the way leaves none. */
 int pyad_tape_backward(pyad_tape *tape, uint32_t node, double seed);
+/* The same from `count` nodes, each with a seed of its own; constants are passed over. */
+int pyad_tape_backward_run(pyad_tape *tape, uint32_t count, const uint32_t *nodes,
+                           const double *seeds);
 /* The adjoint of a node after pyad_tape_backward; 0 for a node made since. */
 double pyad_tape_adjoint(const pyad_tape *tape, uint32_t node);
 /* Sweeps over the nodes from `from` (at most the length) to the last, for several seeds
@@ -64,16 +92,23 @@ double pyad_tape_adjoint(const pyad_tape *tape, uint32_t node);
  * + 1 rows of `seeds` doubles: row 0 belongs to the constants (it is cleared by the
  * sweep), row i - from + 1 to node i. On entry a row holds the seeds of its node, on
  * return its adjoints (reverse) or tangents (forward). Widths of 1, 4 and 8 are quickest:
- * pad 2 and 3 to 4, 5 to 7 to 8. */
-void pyad_tape_reverse(const pyad_tape *tape, size_t from, size_t seeds, double *rows);
-void pyad_tape_forward(const pyad_tape *tape, size_t from, size_t seeds, double *rows);
+ * pad 2 and 3 to 4, 5 to 7 to 8. On failure the rows are half swept. */
+int pyad_tape_reverse(const pyad_tape *tape, size_t from, size_t seeds, double *rows);
+int pyad_tape_forward(const pyad_tape *tape, size_t from, size_t seeds, double *rows);
+/* The reverse sweep of one seed from `count` nodes, whose rows need not hold anything on
+ * entry, which saves the time to clear them. Without `keep_all` only the rows of leaves
+ * and of scalar nodes are adjoints on return, those of other arrays hold anything. */
+int pyad_tape_reverse_run(const pyad_tape *tape, size_t from, uint32_t count,
+                          const uint32_t *nodes, const double *seeds, double *rows,
+                          int keep_all);
 /* Both, and the derivative of the reverse sweep along each direction: rows as above, in
  * `tangents` and `second` of `directions` doubles, in `adjoints` of one. On entry the
  * tangents hold the directions, the adjoints the seeds, `second` usually zeros (it may
  * hold derivatives of the seeds). On return `adjoints` holds the adjoints, and `second`
  * their derivatives along the directions: with seed 1 on the node of a function, its
  * gradient and its Hessian-vector products in the rows of the leaves. On failure the rows
- * are half swept. */
+ * are half swept, but for PYAD_ERROR_NEEDS_RECORDING: then there are blocks without
+ * second partials, and a sweep over a recorded gradient is what is left. */
 int pyad_tape_second(const pyad_tape *tape, size_t from, size_t directions,
                      double *tangents, double *adjoints, double *second);
 /* Whether any node from `from` on has an argument below `from`. */
@@ -82,18 +117,20 @@ int pyad_tape_touches(const pyad_tape *tape, size_t from);
  * not finite arose, or PYAD_CONSTANT. */
 uint32_t pyad_tape_bad_adjoint(const pyad_tape *tape, uint32_t node);
 
-/* ---- recorded sweeps ----------------------------------------------------------------
- */
+/* ---- recorded sweeps -------------------------------------------------------------- */
 
-/* The adjoints of `count` variables (nodes from `from` on) for a result with a seed, as
- * operands: every step of the sweep is recorded. Nodes below `from` are constants. */
-int pyad_tape_record_reverse(pyad_tape *tape, size_t from, pyad_operand result,
-                             pyad_operand seed, size_t count, const uint32_t *variables,
+/* The adjoints of `count` variables for seeds on some nodes, as operands: every step of
+ * the sweep is recorded. Nodes below `from` are constants. On failure the tape keeps what
+ * was recorded so far. */
+int pyad_tape_record_reverse(pyad_tape *tape, size_t from, size_t seeds,
+                             const uint32_t *seed_nodes, const pyad_operand *seed_values,
+                             size_t count, const uint32_t *variables,
                              pyad_operand *adjoints);
-/* The tangent of a result for tangents `seeds` of the variables, likewise. */
+/* The tangents of some nodes for tangents `seeds` of the variables, likewise. */
 int pyad_tape_record_forward(pyad_tape *tape, size_t from, size_t count,
                              const uint32_t *variables, const pyad_operand *seeds,
-                             pyad_operand result, pyad_operand *tangent);
+                             size_t results, const uint32_t *result_nodes,
+                             pyad_operand *tangents);
 
 /* ---- inspection ------------------------------------------------------------------- */
 

@@ -6,11 +6,14 @@
  *
  * The second partials are those of the rows of ops.def at the recorded values, computed
  * once for all directions; most nodes need none. What is 0 is skipped, as in sweep.c: a
- * branch that was not taken stays out, however infinite its partials.
+ * branch that was not taken stays out, however infinite its partials. Blocks between the
+ * scalar nodes are swept by blocks/second.c.
  * Griewank and Walther, Evaluating Derivatives (2nd ed., 2008), section 5.1. */
 #include <math.h>
 #include <string.h>
 
+#include "blocks/life.h"
+#include "blocks/second.h"
 #include "buffer.h"
 #include "number.h"
 #include "record.h"
@@ -289,29 +292,31 @@ INLINED void pass_curved(const stretch *s, size_t width, size_t node, double own
         add_scaled(width, own * c.bb, ty, sy);
 }
 
-INLINED int reverse_second(const stretch *s, size_t width, uint32_t from, uint32_t count)
+/* Nodes low ... end - 1, none of them in a block. */
+INLINED int reverse_second(const stretch *s, size_t width, uint32_t from, uint32_t count,
+                           size_t low, size_t end)
 {
     const pyad_tape *tape = s->tape;
     const uint8_t *ops = tape->ops;
     const uint32_t *first = tape->first, *indices = tape->indices;
     const double *weights = tape->weights;
     double *adjoints = s->adjoints, *second = s->second;
-    for (size_t i = tape->length; i-- > from;) {
+    for (size_t i = end; i-- > low;) {
         const double own = adjoints[i - from + 1];
         const double *moved = second + (i - from + 1) * width;
         if (own == 0 && is_zero(width, moved))
             continue;
         const enum rule rule = rules[ops[i]];
-        size_t k = first[i], end = first[i + 1];
+        size_t k = first[i], last = first[i + 1];
         if (rule == PAIRS) {
-            for (; k < end; k += 2) {
+            for (; k < last; k += 2) {
                 const size_t x = row_of(indices[k], from, count);
                 const size_t y = row_of(indices[k + 1], from, count);
                 pass_pair(s, width, own, moved, x, weights[k], y, weights[k + 1]);
             }
             continue;
         }
-        for (; k < end; k++) {
+        for (; k < last; k++) {
             const size_t a = row_of(indices[k], from, count);
             adjoints[a] += scaled(weights[k], own);
             add_scaled(width, weights[k], moved, second + a * width);
@@ -331,17 +336,36 @@ INLINED int reverse_second(const stretch *s, size_t width, uint32_t from, uint32
 
 /* As in sweep.c: loops of known width for 4 and 8 directions. */
 WIDEST_LANES
-static int reverse_second_many(const stretch *s)
+static int reverse_second_many(const stretch *s, size_t low, size_t end)
 {
     if (s->directions == 1 && s->from == 0)
-        return reverse_second(s, 1, 0, count_of(0, 0));
+        return reverse_second(s, 1, 0, count_of(0, 0), low, end);
     if (s->directions == 1)
-        return reverse_second(s, 1, s->from, s->count);
+        return reverse_second(s, 1, s->from, s->count, low, end);
     if (s->directions == 4)
-        return reverse_second(s, 4, s->from, s->count);
+        return reverse_second(s, 4, s->from, s->count, low, end);
     if (s->directions == 8)
-        return reverse_second(s, 8, s->from, s->count);
-    return reverse_second(s, s->directions, s->from, s->count);
+        return reverse_second(s, 8, s->from, s->count, low, end);
+    return reverse_second(s, s->directions, s->from, s->count, low, end);
+}
+
+/* Scalar nodes and blocks in turn, from the last. */
+static int reverse_all(const stretch *s)
+{
+    const pyad_tape *tape = s->tape;
+    const pyad_second blocks = {tape,        s->from,     s->directions,
+                                s->tangents, s->adjoints, s->second};
+    const uint32_t first = pyad_tape_blocks_below(tape, s->from);
+    size_t end = tape->length;
+    int status = PYAD_OK;
+    for (size_t b = tape->block_count; b-- > first && !status;) {
+        const pyad_block *block = &tape->blocks[b];
+        status = reverse_second_many(s, (size_t)block->start + block->count, end);
+        if (!status)
+            status = pyad_second_block(&blocks, (uint32_t)b);
+        end = block->start;
+    }
+    return status ? status : reverse_second_many(s, s->from, end);
 }
 
 int pyad_tape_second(const pyad_tape *tape, size_t from, size_t directions,
@@ -356,8 +380,12 @@ int pyad_tape_second(const pyad_tape *tape, size_t from, size_t directions,
         .adjoints = adjoints,
         .second = second,
     };
-    pyad_tape_forward(tape, from, directions, tangents);
-    int status = reverse_second_many(&s);
+    int status = pyad_second_check(tape, from);
+    if (!status)
+        status = pyad_tape_forward(tape, from, directions, tangents);
+    if (status)
+        return status;
+    status = reverse_all(&s);
     adjoints[0] = 0;
     memset(second, 0, directions * sizeof(double));
     return status;

@@ -48,3 +48,9 @@ int pyad_op_structure(int op)
                unless_zero(partials[op].dbb, PYAD_CURVED_BB);
     }
 }
+
+int pyad_op_partial_name(int op, int which)
+{
+    const char *text = which ? partials[op].db : partials[op].da;
+    return text[0] && !text[1] ? text[0] : 0;
+}

@@ -13,3 +13,7 @@ enum {
     PYAD_CURVED_BB = 16,
     PYAD_CURVED = PYAD_CURVED_AA | PYAD_CURVED_AB | PYAD_CURVED_BB,
 };
+
+/* The operand (or the value) that a first partial is, in a (`which` 0) or b: 'A', 'B' or
+ * 'V'; 0 if it is none of them. */
+int pyad_op_partial_name(int op, int which);

@@ -18,6 +18,11 @@
 #include "ops.h"
 #include "pyad.h"
 
+/* Array operations are blocks, runs of nodes that one instruction makes (blocks/block.h):
+ * without arguments, and `ops` and `first` set when asked (pyad_tape_pin_ops). */
+typedef struct pyad_block pyad_block;
+typedef struct pyad_loops pyad_loops;
+
 struct pyad_tape {
     size_t length;            /* nodes recorded */
     size_t arguments;         /* arguments recorded, == first[length] */
@@ -31,7 +36,15 @@ struct pyad_tape {
     double *adjoints; /* of the last sweep; adjoints[0] is the slot of the constants */
     size_t adjoint_count; /* nodes that the last sweep knew */
     size_t adjoint_capacity;
-    size_t max_bytes; /* 0: no limit */
+    int adjoints_lean;  /* those of blocks that nobody holds were not kept */
+    size_t max_bytes;   /* 0: no limit */
+    pyad_block *blocks; /* in the order of their nodes */
+    size_t block_count, block_capacity;
+    struct pyad_source *sources; /* of the blocks */
+    size_t source_count, source_capacity;
+    unsigned char *store; /* constants, layouts, rows of the blocks */
+    size_t store_length, store_capacity;
+    const pyad_loops *loops; /* borrowed; NULL: none */
 };
 
 /* Room for `nodes` more nodes with `count` arguments in all: the cold half of

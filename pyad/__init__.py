@@ -12,11 +12,12 @@ For pytest, which would warn if pyad was imported before its plugin was found: P
 
 from numbers import Real as _Real
 
-from pyad import _handle, math
+from pyad import _handle, linalg, math, scipy
 from pyad import functions as _functions
 from pyad import transforms as _transforms
 from pyad._handle import *  # noqa: F403  (the operation table)
 from pyad._handle import Dual, Var, current_tape, gradient, var, vars
+from pyad.array import Array, array
 from pyad.errors import Error
 from pyad.functions import *  # noqa: F403  (what is made of it)
 from pyad.modes import detect_anomaly, enable_grad, no_grad
@@ -27,18 +28,22 @@ from pyad.transforms import *  # noqa: F403
 __version__ = "0.1.0"
 
 __all__ = [
+    "Array",
     "Dual",
     "Error",
     "Tape",
     "Var",
+    "array",
     "check_grads",
     "current_tape",
     "detect_anomaly",
     "enable_grad",
     "gradient",
+    "linalg",
     "math",
     "no_grad",
     "numerical_gradient",
+    "scipy",
     "var",
     "vars",
 ]

@@ -7,7 +7,16 @@ from typing import Any, NamedTuple
 from pyad import errors
 from pyad._core import ffi, lib
 
-__all__ = ["OPERATIONS", "Operation", "check", "error_builtin", "error_codes", "ffi", "lib"]
+__all__ = [
+    "OPERATIONS",
+    "Operation",
+    "check",
+    "error_builtin",
+    "error_codes",
+    "ffi",
+    "lib",
+    "status_of",
+]
 
 
 class Operation(NamedTuple):
@@ -56,13 +65,22 @@ def error_builtin(code: str) -> str:
     return _BUILTINS[code]
 
 
+def status_of(code: str) -> int:
+    """The status that a row of the error table stands for."""
+    return list(_BUILTINS).index(code) + 1
+
+
 def error(code: str, *given: str) -> errors.Error:
     """The exception of a row of the error table, its text filled in."""
-    status = list(_BUILTINS).index(code) + 1
-    return errors.build(code, _text(lib.pyad_error_text(status)) % given)
+    return errors.build(code, _text(lib.pyad_error_text(status_of(code))) % given)
 
 
 def check(status: int) -> None:
     """Raise the exception that belongs to a status of the C library, if it is one."""
     if status:
-        raise error(_text(lib.pyad_error_name(status)))
+        name = _text(lib.pyad_error_name(status))
+        if name == "RULE_FAILED":  # what the rule raised says more
+            from pyad import _handle
+
+            _handle._rule_error()
+        raise error(name)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pyad._binding import error
 from pyad._differences import FIRST, Estimate, along, column, scales
 from pyad._suspects import explain, infinite
-from pyad.transforms._trees import Array, Branch, Shape, flatten, values_of
+from pyad.transforms._trees import Array, Branch, Shape, flatten, split, values_of
 from pyad.transforms.jacobians import jvp, vjp
 
 __all__ = ["MODES", "Check", "Problem", "first_step", "problem_of"]
@@ -61,6 +61,13 @@ def _place(shape: Shape, i: int) -> str:
     return ""
 
 
+def _vector(tree: Any, what: str) -> tuple[Floats, Shape]:
+    """The numbers of a tree one after the other, as floats, and its shape."""
+    leaves, shape = flatten(tree, what)
+    parts = [np.asarray(values_of(leaf), dtype=np.float64).reshape(-1) for leaf in leaves]
+    return np.concatenate(parts) if parts else np.empty(0), shape
+
+
 @dataclass
 class Problem:
     """A function of a tuple of trees, seen as one from vectors to vectors."""
@@ -76,24 +83,23 @@ class Problem:
     is_gradient: bool = False  # the results are places of the arguments
     out: Shape | None = None
 
-    def build(self, numbers: Sequence[float]) -> Any:
-        """The arguments from numbers."""
-        return self.shape.build(iter(numbers))
+    def build(self, numbers: Floats) -> Any:
+        """The arguments from numbers; they may be changed by whoever gets them."""
+        return split(self.shape, np.array(numbers))
 
     def at_home(self) -> Any:
         """The arguments at the point itself."""
-        return self.build(self.x.tolist())
+        return self.build(self.x)
 
     def results(self, given: Any) -> tuple[Floats, Shape]:
         """The results of the function as floats, and their structure."""
-        numbers, out = flatten(self.f(*given), "the result of a differentiated function")
-        return np.array([float(values_of(y)) for y in numbers], dtype=np.float64), out
+        return _vector(self.f(*given), "the result of a differentiated function")
 
     def at(self, steps: Floats) -> Floats:
         """The results away from the point; NaN where the function is not defined."""
         try:
             with np.errstate(all="ignore"):
-                found, out = self.results(self.build((self.x + steps).tolist()))
+                found, out = self.results(self.build(self.x + steps))
         except (ArithmeticError, ValueError):
             found, out = np.empty(0), None
         assert self.out is not None
@@ -155,9 +161,8 @@ def problem_of(
             full[i] = item
         return f(*full, **kwargs)
 
-    numbers, shape = flatten(tuple(plain[i] for i in places), "an argument of check_grads")
+    x, shape = _vector(tuple(plain[i] for i in places), "an argument of check_grads")
     assert isinstance(shape, Branch)
-    x = np.array([float(number) for number in numbers], dtype=np.float64)
     ends = np.cumsum([0, *(child.size for child in shape.children)])
     sizes = [scales(x[a:b]) for a, b in itertools.pairwise(ends.tolist())]
     names = _parameters(f)
@@ -179,12 +184,11 @@ def _parameters(f: Callable[..., Any]) -> list[str]:
 
 
 def _tangent(problem: Problem, v: Floats) -> tuple[Any, Any]:
-    return jvp(problem.f, problem.at_home(), problem.build(v.tolist()))
+    return jvp(problem.f, problem.at_home(), problem.build(v))
 
 
 def _floats(tree: Any) -> Floats:
-    numbers = flatten(tree, "a derivative")[0]
-    return np.array([float(values_of(x)) for x in numbers], dtype=np.float64)
+    return _vector(tree, "a derivative")[0]
 
 
 def _derived(problem: Problem, mode: str, seed: Floats, named: str) -> Problem:
@@ -192,13 +196,13 @@ def _derived(problem: Problem, mode: str, seed: Floats, named: str) -> Problem:
     out = problem.out
     assert out is not None
     if mode == "fwd":
-        tangents = problem.build(seed.tolist())
+        tangents = problem.build(seed)
 
         def f(*chosen: Any) -> Any:
             return jvp(problem.f, chosen, tangents)[1]
 
     else:
-        cotangent = out.build(iter(seed.tolist()))
+        cotangent = split(out, seed)
 
         def f(*chosen: Any) -> Any:
             return vjp(problem.f, *chosen)[1](cotangent)
@@ -302,7 +306,7 @@ class Check:
             return _floats(both[0][0]), np.array([_floats(tangent) for _, tangent in both])
         value, pullback = vjp(problem.f, *problem.at_home())
         eye = np.eye(problem.out.size)
-        rows = [_floats(pullback(problem.out.build(iter(u.tolist())))) for u in eye]
+        rows = [_floats(pullback(split(problem.out, u))) for u in eye]
         return _floats(value), _product(directions, np.array(rows))
 
     def _first(
@@ -314,7 +318,7 @@ class Check:
         if summed:
             weights = self._weights(found)
             value, pullback = vjp(problem.f, *problem.at_home())
-            rows = [_floats(pullback(problem.out.build(iter(u.tolist())))) for u in weights]
+            rows = [_floats(pullback(split(problem.out, u))) for u in weights]
             values, computed = _floats(value), _product(directions, np.array(rows))
             found = Estimate(found.value @ weights.T, *(x @ np.abs(weights).T for x in found[1:]))
         else:
@@ -437,7 +441,7 @@ def _explanation(problem: Problem, direction: Floats) -> list[str]:
     """What the recording says; nothing more if the function cannot be recorded again."""
 
     def line(t: float) -> Any:
-        return problem.build((problem.x + t * direction).tolist())
+        return problem.build(problem.x + t * direction)
 
     return _searched(lambda: explain(problem.f, line))
 

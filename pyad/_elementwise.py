@@ -123,7 +123,17 @@ def array_ufunc(ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         return getattr(ufunc, method)(*map(_as_values, inputs), **options)
     what = f"np.{ufunc.__name__}"
     form = _FORMS.get(ufunc)
+    if form is None and method == "__call__" and not options:
+        from pyad.scipy import form_of_ufunc
+
+        form_of_scipy = form_of_ufunc(ufunc)
+        if form_of_scipy is not None:
+            return form_of_scipy(*inputs)
     if form is None:
+        from pyad.array import _ufuncs
+
+        if ufunc in _ufuncs.CALLS:
+            return _ufuncs.array_ufunc(ufunc, method, *inputs, **options)
         raise error("NO_UFUNC", ufunc.__name__, f".{method}" if method != "__call__" else "")
     target = inputs[:1] if method == "at" else options.get("out", ())
     if any(map(_is_numbers, target)):

@@ -1,14 +1,16 @@
 """Why a derivative disagrees with finite differences: a recording, searched for the operation.
 
-Two tests, each over all nodes at once. The *own* one compares the weights of a node with finite
-differences of its operation at the values of its arguments; it knows every operation but those
-whose partials the caller gave. The one *along* a direction records the function again at points of
-a line, and so has finite differences of every node and of every constant: the weights of a node
-must turn those of its arguments into its own, and a constant must not change.
+Two tests, each over all nodes at once, array operations element by element. The *own* one compares
+the weights of a node with finite differences of its operation at the values of its arguments; it
+knows every operation but those whose partials the caller gave, and array operations with a rule of
+their own. The one *along* a direction records the function again at points of a line, and so has
+finite differences of every node and of every constant: the weights of a node must turn those of its
+arguments into its own, and a constant must not change.
 """
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,9 +22,10 @@ import numpy.typing as npt
 from pyad._binding import OPERATIONS, check, ffi, lib
 from pyad._differences import Estimate, along, column, scales
 from pyad.errors import Error
-from pyad.modes import detect_anomaly
-from pyad.tape import CONSTANT
+from pyad.modes import detect_anomaly, element_text
+from pyad.tape import CONSTANT, Block
 from pyad.transforms._recording import Recording
+from pyad.transforms._watch import Lines, lines_of
 
 __all__ = ["explain", "infinite"]
 
@@ -32,6 +35,8 @@ _SHOWN = 8
 """Nodes that a message names."""
 _EVALUATIONS = 100_000
 """How often operations of any number of arguments are evaluated at most."""
+_MOST_BYTES = 2**28
+"""Of a recording that is searched."""
 _CLOSE = 1e-5
 """Weights this close, relatively, agree: the differences of one operation are good to 1e-8."""
 
@@ -52,7 +57,18 @@ class _Run:
     values: Floats
     variables: list[int]
     outputs: list[int]  # -1 for a constant
-    lines: dict[int, str]
+    blocks: list[Block]  # array operations, numbered as the nodes
+    lines: Lines
+
+    def block_of(self, node: int) -> Block | None:
+        """The array operation that made a node."""
+        k = bisect.bisect_right(self.blocks, node, key=lambda block: block.start) - 1
+        return self.blocks[k] if k >= 0 and node < self.blocks[k].stop else None
+
+    def is_gather(self, node: int) -> bool:
+        """Whether a node only picks or adds others of the tape."""
+        block = self.block_of(node)
+        return block is not None and block.name == "gather"
 
     def same_structure(self, other: _Run) -> bool:
         """Whether the other one has the same operations on the same arguments."""
@@ -92,12 +108,19 @@ class _Run:
 
     def place(self, node: int) -> str:
         """The number of a node, its operation on its arguments, and the user's line if known."""
-        name = OPERATIONS[int(self.ops[node])].name
+        block, element = self.block_of(node), ""
+        name = OPERATIONS[int(self.ops[node])].name if block is None else block.name
+        line = self.lines.get(node if block is None else block.start)
+        if block is not None and isinstance(line, tuple):
+            line, name, shapes, _ = line
+            element = element_text(shapes, node - block.start)
+        elif block is not None and block.size > 1:
+            element = f" in element [{node - block.start}]"
         own = self.arguments(node)
         values = self.argument_values()
         shown = [f"{values[k]:.6g}" for k in own[:4]] + (["..."] if len(own) > 4 else [])
-        line = self.lines.get(node)
-        return f"node {node}, {name}({', '.join(shown)})" + (f", at {line}" if line else "")
+        where = f", at {line}" if line else ""
+        return f"node {node}, {name}({', '.join(shown)}){element}{where}"
 
 
 def _record(f: Callable[..., Any], args: Sequence[Any], lines: bool) -> _Run:
@@ -105,20 +128,21 @@ def _record(f: Callable[..., Any], args: Sequence[Any], lines: bool) -> _Run:
     watch: Any = detect_anomaly() if lines else contextlib.nullcontext()
     with watch, Recording(f, tuple(range(len(args))), args, {}) as recording:
         tape, start = recording.tape, recording.start
-        outputs = recording.outputs()[1]
-        first = tape.first[start:].astype(np.int64)
-        indices = tape.indices[first[0] :].astype(np.int64)
-        inside = (indices != CONSTANT) & (indices >= start)
-        origins = tape._origins or {}
+        outputs = recording.outputs()[2].tolist()
+        ops, first, indices, weights = tape._written(start, max_bytes=_MOST_BYTES)
+        known = indices.astype(np.int64)
+        inside = (known != CONSTANT) & (known >= start)
+        blocks = [block for block in tape._blocks() if block.start >= start]
         return _Run(
-            tape.ops[start:].copy(),
-            first - first[0],
-            np.where(inside, indices - start, -1),
-            tape.weights[first[0] :].copy(),
+            ops.copy(),
+            first.astype(np.int64),
+            np.where(inside, known - start, -1),
+            weights.copy(),
             tape.values[start:].copy(),
-            [node - start for node in recording.variables],
+            [node - start for node in recording.variables.tolist()],
             [-1 if node == CONSTANT else node - start for node in outputs],
-            {node - start: line for node, line in origins.items() if node >= start},
+            [block._replace(start=block.start - start) for block in blocks],
+            lines_of(tape, start),
         )
 
 
@@ -180,6 +204,9 @@ def _own_of_many(run: _Run, path: npt.NDArray[np.bool_]) -> Iterator[tuple[int, 
     for node in np.flatnonzero(path & np.isin(run.ops, list(_OF_MANY))).tolist():
         own = run.arguments(node)
         xs, count = values[own.start : own.stop], len(own)
+        left -= count
+        if left < 0:
+            return
         operands = ffi.new("pyad_operand[]", [(x, CONSTANT) for x in xs])
         value, partials = ffi.new("double *"), ffi.new("double[]", count)
 
@@ -254,8 +281,16 @@ def _along(
     lost = [
         (int(owner[k]), f"its constant {run.weights[k]:.10g} changes with the argument")
         for k in np.flatnonzero(changes & leading[owner])
-        if run.ops[owner[k]] != _GIVEN
+        if run.ops[owner[k]] != _GIVEN or run.block_of(int(owner[k])) is not None
     ]
+    lost += [
+        (node, f"its element {run.values[node]:.10g} changes with the argument")
+        for node in np.flatnonzero(
+            leading & (run.ops == _GIVEN) & (np.diff(run.first) == 0)
+        ).tolist()
+        if abs(slopes[node]) > 10 * errors[node] + 1e-9 * abs(run.values[node])
+    ]
+    named = {node for node, _ in lost}
     variables = set(run.variables)
     for node in np.flatnonzero(leading & (run.ops == _LEAF)).tolist():
         limit = 10 * errors[node] + 1e-9 * abs(run.values[node])
@@ -264,13 +299,17 @@ def _along(
     wrong = []
     for node in np.flatnonzero(path & (run.ops == _GIVEN)).tolist():
         own = [k for k in run.arguments(node) if not constant[k]]
+        if node in named:
+            continue
         terms = run.weights[own] * own_slopes[own]
         total, found = float(np.sum(terms)), float(slopes[node])
         slack = float(np.sum(np.abs(run.weights[own]) * own_errors[own])) + errors[node]
         size_of = float(np.sum(np.abs(terms))) + abs(found)
         if abs(total - found) <= _CLOSE * size_of + 10 * slack:
             continue
-        if len(own) == 1 and own_slopes[own[0]]:
+        if run.block_of(node) is not None:
+            text = f"weights make {total:.10g} along a direction, {found:.10g}"
+        elif len(own) == 1 and own_slopes[own[0]]:
             weight = float(run.weights[own[0]])
             text = f"partial {weight:.10g} given, {found / own_slopes[own[0]]:.10g}"
         else:
@@ -297,9 +336,18 @@ _TAKEN = "x.value, pyad.stop_gradient, detach(), int(x), a variable made of a va
 
 
 def _listed(run: _Run, found: Sequence[tuple[int, str]]) -> list[str]:
-    lines = [f"  {run.place(node)}: {text}" for node, text in sorted(found)[:_SHOWN]]
-    more = len(found) - len(lines)
-    return [*lines, f"  and {more} more"] if more else lines
+    """A line for each node; of an array operation for the first of its elements."""
+    of_block: dict[int, list[tuple[int, str]]] = {}
+    for node, text in sorted(found):
+        block = run.block_of(node)
+        of_block.setdefault(node if block is None else block.start, []).append((node, text))
+    lines = []
+    for entries in list(of_block.values())[:_SHOWN]:
+        node, text = entries[0]
+        more = f" (and {len(entries) - 1} more of its elements)" if len(entries) > 1 else ""
+        lines.append(f"  {run.place(node)}: {text}{more}")
+    left = len(of_block) - len(lines)
+    return [*lines, f"  and {left} more"] if left else lines
 
 
 def infinite(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
@@ -327,7 +375,9 @@ def explain(f: Callable[..., Any], line: Callable[[float], Sequence[Any]]) -> li
     lost, wrong = _along(run, path, moved) if moved is not None else ([], [])
     if moved is None:
         given = np.flatnonzero(path & (run.ops == _GIVEN)).tolist()
-        wrong = [(node, "partials given by the caller, not checked") for node in given]
+        wrong = [(node, "not checked") for node in given if not run.is_gather(node)]
+    rules = [(node, text) for node, text in wrong if run.block_of(node) is not None]
+    wrong = [(node, text) for node, text in wrong if run.block_of(node) is None]
     said: list[str] = []
     if own:
         said += ["operations on the path that disagree with their own finite differences:"]
@@ -335,12 +385,14 @@ def explain(f: Callable[..., Any], line: Callable[[float], Sequence[Any]]) -> li
     if wrong:
         said += ["partials given by the caller (pyad.from_partials) are suspect:"]
         said += _listed(run, wrong)
-    if not own and not wrong:
+    if rules:
+        said += ["rules of array operations are suspect:", *_listed(run, rules)]
+    if not own and not wrong and not rules:
         said.append("no operation on the path disagrees with its own finite differences:")
         said.append(f"so a value was probably taken out of the computation ({_TAKEN}), ")
         said[-1] += "or the function does not give the same result every time"
     if lost:
         said += ["a value that depends on the argument entered as a constant:", *_listed(run, lost)]
-    elif -1 in run.outputs and not (own or wrong):
+    elif -1 in run.outputs and not (own or wrong or rules):
         said.append("a result is a plain number, computed from no variable")
     return said

@@ -16,6 +16,7 @@ from pyad._binding import OPERATIONS, Operation
 from pyad._elementwise import as_array
 from pyad._handle import *  # noqa: F403  (the rows of the operation table)
 from pyad._handle import (
+    Array,
     Dual,
     Var,
     dot,
@@ -63,6 +64,8 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     >>> pyad.gradient(y, x)
     0.0
     """
+    if any(isinstance(operand, Array) for operand in (condition, x, y)):
+        return np.where(condition, x, y)
     if any(isinstance(operand, (np.ndarray, list, tuple)) for operand in (condition, x, y)):
         return np.where(condition, *(as_array(z, "pyad.where") for z in (x, y)))
     x, y = (z if isinstance(z, (Var, Dual)) else _handle.positive(z) for z in (x, y))
@@ -77,7 +80,7 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
     1.0
     """
     for bound in (low, high):  # all of them before anything is recorded
-        if bound is not None and not isinstance(bound, (Var, float, int)):
+        if bound is not None and not isinstance(bound, (Var, Array, float, int)):
             as_array(bound, "pyad.clip")
     if low is not None:
         x = maximum(x, low)

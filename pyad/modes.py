@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import itertools
+import math
 import os
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -17,7 +18,14 @@ from pyad import _handle
 from pyad._binding import error
 from pyad.errors import Retrace
 
-__all__ = ["detect_anomaly", "enable_grad", "no_grad", "user_line"]
+__all__ = [
+    "detect_anomaly",
+    "element_text",
+    "enable_grad",
+    "no_grad",
+    "note_array",
+    "user_line",
+]
 
 _LIBRARIES = tuple(os.path.dirname(str(module.__file__)) + os.sep for module in (_handle, np))
 _DEMO = os.path.join(os.path.dirname(__file__), "demo")
@@ -167,3 +175,25 @@ def user_line() -> str:
             return f"{file}:{frame.f_lineno}".encode(errors="backslashreplace").decode()
         frame = frame.f_back
     return "an unknown line"
+
+
+Noted = tuple[str, str, tuple[tuple[int, ...], ...], str]
+"""Of an array operation under `detect_anomaly`: line, name, shapes of its results, a text."""
+
+
+def note_array(name: str, shapes: tuple[tuple[int, ...], ...], at: int, bad: float) -> Noted:
+    """What the tape remembers of an array operation; and how number `at` of its results reads."""
+    return user_line(), name, shapes, f"{bad!r}{element_text(shapes, at)}" if bad else ""
+
+
+def element_text(shapes: tuple[tuple[int, ...], ...], at: int) -> str:
+    """Where number `at` of the results of an array operation stands; "" where there is but one."""
+    for k, shape in enumerate(shapes):
+        size = math.prod(shape)
+        if at >= size:
+            at -= size
+            continue
+        place = ", ".join(str(int(i)) for i in np.unravel_index(at, shape)) if shape else ""
+        element = f" in element [{place}]" if place else ""
+        return f"{element} of result {k}" if len(shapes) > 1 else element
+    raise IndexError(at)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from pyad._binding import error
 from pyad._checking import MODES, Check, first_step, problem_of
 from pyad.modes import no_grad
@@ -38,7 +40,7 @@ def numerical_gradient(f: Callable[[Any], Any], x: Any, eps: float | None = None
         value = problem.results(problem.at_home())[0]
         if len(value) != 1:
             raise error("NOT_A_SCALAR", "numerical_gradient", f"{len(value)} numbers")
-        slopes = [float(problem.column(i).value[0]) for i in range(len(problem.x))]
+        slopes = np.array([problem.column(i).value[0] for i in range(len(problem.x))])
         return problem.build(slopes)[0]
 
 

@@ -193,7 +193,8 @@ def dense_jacobian(program: Program) -> npt.NDArray[np.float64]:
         row += np.array(inputs) == node
         for index, weight in tape.arguments(node):
             other = tangents[index - start if start <= index != CONSTANT else -1]
-            row[other != 0] += weight * other[other != 0]
+            if weight != 0:  # floordiv of NaN passes nothing on
+                row[other != 0] += weight * other[other != 0]
     return tangents[[o - start if start <= o != CONSTANT else -1 for o in outputs]]
 
 

@@ -15,10 +15,24 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "tests" / "c"
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Werror"]
-FLAGS = ["-std=c11", "-O1", "-g", "-ffp-contract=off", "-fno-math-errno", *WARNINGS]
+FLAGS = [
+    "-std=c11",
+    "-O1",
+    "-g",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    *WARNINGS,
+]
 if "asan" in os.environ.get("LD_PRELOAD", ""):  # .ci/run sanitizes Python; so these programs, too
     FLAGS += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 COMPILER = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[:1]
+
+
+def library(*suffixes: str) -> list[Path]:
+    """The files of the C library, without its Python half."""
+    folders = (ROOT / "csrc", ROOT / "csrc" / "blocks")
+    return sorted(path for f in folders for path in f.glob("*.*") if path.suffix in suffixes)
 
 
 def run(command: list[str]) -> str:
@@ -32,9 +46,9 @@ def run(command: list[str]) -> str:
 def build(tmp_path: Path, program: str, *flags: str) -> str:
     """Build the library's sources with `flags`, and a program of tests/c, and return its path."""
     objects = []
-    for source in [*sorted((ROOT / "csrc").glob("*.c")), PROGRAMS / program]:
+    for number, source in enumerate([*library(".c"), PROGRAMS / program]):
         own = flags if source.parent != PROGRAMS else ()
-        objects.append(str(tmp_path / f"{source.stem}.o"))
+        objects.append(str(tmp_path / f"{number}.o"))
         include = f"-I{ROOT / 'csrc'}"
         run([*COMPILER, *FLAGS, *own, include, "-c", str(source), "-o", objects[-1]])
     binary = str(tmp_path / "program")
@@ -56,17 +70,30 @@ def test_a_program_computes_gradients(tmp_path: Path) -> None:
     assert len(lines) == 6
 
 
+def test_sweeps_of_blocks(tmp_path: Path) -> None:
+    assert run([build(tmp_path, "blocks_tape.c")]) == "ok\n"
+
+
+def test_recorded_sweeps_and_expansion_of_blocks(tmp_path: Path) -> None:
+    assert run([build(tmp_path, "blocks_graph.c"), "300"]) == "ok\n"
+
+
 def test_every_allocation_may_fail(tmp_path: Path) -> None:
     instead = [f"-D{name}=failing_{name}" for name in ("malloc", "calloc", "realloc")]
     assert run([build(tmp_path, "failing_malloc.c", *instead)]) == "ok\n"
 
 
+def test_every_allocation_of_recorded_sweeps_may_fail(tmp_path: Path) -> None:
+    instead = [f"-D{name}=failing_{name}" for name in ("malloc", "calloc", "realloc")]
+    assert run([build(tmp_path, "failing_graph.c", *instead)]) == "ok\n"
+
+
 def test_one_file_holds_the_door_to_the_allocator() -> None:
     door = re.compile(r"\b(malloc|calloc|realloc|free)\(")
-    users = {path.name for path in (ROOT / "csrc").glob("*.c") if door.search(path.read_text())}
+    users = {path.name for path in library(".c") if door.search(path.read_text())}
     assert users == {"buffer.c", "tape.c"}  # tape.c: the struct itself
 
 
 def test_the_library_knows_neither_python_nor_a_terminal() -> None:
-    for path in (ROOT / "csrc").glob("*.[ch]"):
+    for path in library(".c", ".h"):
         assert not re.search(r"Python\.h|\bprintf\(|\bexit\(|\babort\(", path.read_text()), path

@@ -78,12 +78,14 @@ def test_adding_an_operation_takes_the_row_that_the_page_shows(tmp_path: Path) -
     page = (ROOT / "docs" / "adding_an_operation.md").read_text(encoding="utf-8")
     row = re.search(r"^```c\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert row is not None
-    for source in (ROOT / "csrc").glob("*.*"):
+    (tmp_path / "blocks").mkdir()
+    for source in [*(ROOT / "csrc").glob("*.*"), *(ROOT / "csrc" / "blocks").glob("*.*")]:
         text = source.read_text(encoding="utf-8")
         if source.name == "ops.def":
             mark = "/* ---- gamma family"
             text = text.replace(mark, row.group(1) + mark)
-        (tmp_path / source.name).write_text(text, encoding="utf-8")
+        copied = tmp_path / source.relative_to(ROOT / "csrc")
+        copied.write_text(text, encoding="utf-8")
     program = """
         #include <stdio.h>
         #include "ops.h"
@@ -98,7 +100,7 @@ def test_adding_an_operation_takes_the_row_that_the_page_shows(tmp_path: Path) -
     """
     (tmp_path / "main.c").write_text(program, encoding="utf-8")
     compiler = (sysconfig.get_config_var("CC") or "cc").split()
-    sources = [str(path) for path in tmp_path.glob("*.c")]
+    sources = [str(path) for path in tmp_path.rglob("*.c")]
     command = [*compiler, "-std=c11", "-o", str(tmp_path / "main"), *sources, "-lm"]
     subprocess.run(command, check=True)
     run = subprocess.run([str(tmp_path / "main")], check=True, capture_output=True, text=True)

@@ -72,6 +72,20 @@ def busy() -> None:
         tape._release()
 
 
+def needs_recording() -> None:
+    """The transforms catch this status; whoever calls the C library without them gets it so."""
+    _binding.check(_binding.status_of("NEEDS_RECORDING"))
+
+
+def rule_failed() -> None:
+    """What the rule raised is raised instead, unless sweeps of two threads fail at once."""
+    _binding.check(_binding.status_of("RULE_FAILED"))
+
+
+def array() -> pyad.Array:
+    return pyad.array([[1.0, 2.0], [3.0, 4.0]])
+
+
 def bad_value() -> None:
     with pyad.detect_anomaly():
         pyad.log(leaf() - 1.0)
@@ -139,6 +153,8 @@ RAISES: dict[str, tuple[Callable[[], Any], str]] = {
     "NO_MEMORY": (full_tape, "raise max_bytes"),
     "TAPE_FULL": (too_many_arguments, "sweep in shorter stretches"),
     "NODE_RANGE": (lambda: pyad.current_tape().arguments(5), "below len(tape)"),
+    "NEEDS_RECORDING": (needs_recording, "record the gradient"),
+    "RULE_FAILED": (rule_failed, "sweep again"),
     "OPERATION_UNKNOWN": (unknown_operation, "pyad.operations()"),
     "NOT_A_NUMBER": (lambda: leaf() * "2", "float(...)"),
     "TOO_LARGE": (lambda: leaf() + 10**400, "float('inf')"),
@@ -148,6 +164,14 @@ RAISES: dict[str, tuple[Callable[[], Any], str]] = {
     "LENGTHS_DIFFER": (lambda: pyad.dot([leaf()], []), "of one length, not 1 and 0"),
     "ARGUMENT_SHAPE": (lambda: pyad.Tape().reverse(np.ones(3)), "(0,) or (0, k)"),
     "ARGUMENTS": (lambda: pyad.atan2(leaf()), "takes two arguments"),
+    "BROADCAST": (lambda: array() + np.ones(3), "(2, 2) and (3,)"),
+    "MATMUL": (lambda: array() @ np.ones(3), "(2, 2) @ (3,)"),
+    "INDEX": (lambda: array()[0, 2], "for axis 1 with size 2"),
+    "AXIS": (lambda: array().sum(axis=2), "axis 2 is out of bounds"),
+    "AMBIGUOUS": (lambda: bool(array()), "(a > b).any()"),
+    "LEAF_ITEM": (lambda: array().__setitem__(0, 1.0), "y = x.copy()"),
+    "NO_FUNCTION": (lambda: np.polyfit(array()[0], array()[1], 1), "np.linalg.lstsq"),
+    "AS_NDARRAY": (lambda: np.asarray(array()), "x.value"),
     "POW_MODULO": (lambda: pow(leaf(), 2, 3), "pyad.fmod"),
     "WOULD_LOSE_DERIVATIVE": (lambda: float(leaf()), "x.detach()"),
     "NO_UFUNC": (lambda: np.spacing(leaf()), "x.value"),

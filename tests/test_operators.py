@@ -209,8 +209,10 @@ def test_matrix_product_is_for_arrays(unchanged: Unchanged) -> None:
             with pytest.raises(TypeError, match="@ is for arrays"):
                 wrong()
         for wrong in (lambda: x @ np.ones(2), lambda: np.ones(2) @ x):
-            with pytest.raises(ValueError, match="dimensions"):
+            with pytest.raises(TypeError, match="@ is for arrays"):
                 wrong()
+        with pytest.raises(ValueError, match="dimension"):
+            np.matmul(x, [1.0])
 
 
 def test_another_class_may_know_what_to_do() -> None:

@@ -359,7 +359,9 @@ def test_failing_allocations(tmp_path: Path) -> None:
     """Each one of a C program fails once."""
     program = tmp_path / "program"
     compiler = (sysconfig.get_config_var("CC") or "cc").split()
-    sources = [str(ROOT / "tests/c/test_sparsity.c"), *map(str, (ROOT / "csrc").glob("*.c"))]
+    folders = (ROOT / "csrc", ROOT / "csrc" / "blocks")
+    library = [str(path) for folder in folders for path in folder.glob("*.c")]
+    sources = [str(ROOT / "tests/c/test_sparsity.c"), *library]
     wrapped = "-Wl,--wrap=malloc,--wrap=realloc,--wrap=free"
     options = ["-std=c11", "-O1", f"-I{ROOT / 'csrc'}", "-o", str(program)]
     subprocess.run([*compiler, *options, *sources, "-lm", wrapped], check=True)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import pyad
 from pyad import _binding
+from pyad.array._rules import Rule, apply
 from pyad.testing import check_grads, numerical_gradient
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -386,3 +387,90 @@ def test_the_entry_point_is_named_as_its_module() -> None:
     assert found.group(1) == found.group(2) == "pytest_pyad"
     assert 'py-modules = ["pytest_pyad"]' in text
     assert (ROOT / "pytest_pyad.py").exists()
+
+
+# ---- functions of arrays ---------------------------------------------------------------------
+
+
+def cubed(x: Any, slope: float = 3.0) -> Any:
+    """x**3 as an operation with a rule of its own, which other slopes make wrong."""
+    rule = Rule(lambda g, out, given: [slope * g[0] * given[0] ** 2])
+    return apply("cubed", lambda v: v**3, rule, x)[0]
+
+
+MATRIX = np.array([[2.0, 0.3], [0.1, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("f", "args"),
+    [
+        (np.linalg.solve, (MATRIX, np.array([[1.0], [2.0]]))),
+        (lambda p: np.linalg.inv(p["w"]) @ p["b"], ({"w": MATRIX, "b": [1.0, -2.0]},)),
+        (lambda x: [np.sort(x), {"s": np.sum(x**2, axis=0)}, x[::-1, 1] * x[0]], (MATRIX,)),
+        (lambda x: np.where(x > 0.5, np.log(x), x**2), (np.linspace(0.1, 2.0, 40),)),
+        (lambda x: np.linalg.eigh(x + x.T)[0], (MATRIX,)),
+        (lambda x, n: x**n, (MATRIX, 3.0)),
+        (cubed, (MATRIX,)),
+    ],
+)
+def test_right_derivatives_of_arrays_pass(f: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    check_grads(f, *args)
+
+
+def test_a_wrong_rule_of_an_array_operation() -> None:
+    text = message(lambda a, p: np.sum(cubed(p["x"], 3.1)) * a, 2.0, {"x": MATRIX}, order=1)
+    assert "in argument 1 (p), entry ['x'][0, 0], is wrong:\n    24.8 by forward" in text
+    assert "24 by finite differences" in text
+    assert "rules of array operations are suspect:" in text
+    assert re.search(r"cubed\(2, 0.3, 0.1, 1\) in element \[0, 0\], at .*test_testing.py:\d+", text)
+
+
+def test_a_wrong_row_of_the_table_in_an_array_operation(monkeypatch: Any) -> None:
+    """Weights of array operations are written out as the sweeps have them; one is changed here."""
+    written = pyad.Tape._written
+
+    def wrong(self: Any, *args: Any, **options: Any) -> Any:
+        found = written(self, *args, **options)
+        exp = [row.name for row in pyad.operations()].index("exp")
+        weights = found.weights.copy()
+        weights[found.first[:-1][found.ops == exp]] *= 1.01
+        return found._replace(weights=weights)
+
+    monkeypatch.setattr(pyad.Tape, "_written", wrong)
+    text = message(lambda x: np.exp(x) * pyad.stop_gradient(x), MATRIX, order=1)
+    assert "operations on the path that disagree with their own finite differences" in text
+    assert re.search(r"exp\(2\) in element \[0, 0\], at .*: weight 7.46", text)
+    assert "(and 3 more of its elements)" in text
+
+
+def test_values_taken_out_of_arrays() -> None:
+    def plain(x: Any) -> Any:
+        return pyad.stop_gradient(x)
+
+    def assigned(x: Any) -> Any:
+        y = np.array(x) if isinstance(x, np.ndarray) else x.copy()
+        y[1, 0] = plain(x)[1, 0] ** 2
+        return np.sum(y * y)
+
+    for f, said in [
+        (lambda x: x * plain(x), r"mul\(2, 2\) in element \[0, 0\], at .*: its constant 2 changes"),
+        (assigned, r"gather\(\) in element \[2\], at .*: its element 0.01 changes"),
+        (lambda x: np.linalg.solve(plain(x), x), r"solve\(.*its constant .* changes"),
+    ]:
+        text = message(f, MATRIX, order=1)
+        assert "a value was probably taken out of the computation" in text
+        assert re.search(said, text)
+
+
+def test_an_infinite_weight_in_an_array() -> None:
+    text = message(lambda x: np.sum(np.sqrt(x)), np.array([1.0, 0.0]), order=1)
+    assert "entry [1], is not finite" in text
+    assert re.search(r"sqrt\(0\) in element \[1\], at .*test_testing.py:\d+: weight inf", text)
+
+
+def test_numerical_gradient_of_arrays() -> None:
+    x = np.linspace(0.5, 1.5, 6).reshape(2, 3)
+    found = numerical_gradient(lambda p: np.sum(p["x"] @ p["x"].T) * p["s"], {"x": x, "s": 2})
+    exact = pyad.grad(lambda p: np.sum(p["x"] @ p["x"].T) * p["s"])({"x": x, "s": 2})
+    np.testing.assert_allclose(found["x"], exact["x"], rtol=1e-9)
+    assert found["s"] == pytest.approx(exact["s"], rel=1e-9)

@@ -415,6 +415,18 @@ def test_recorded_second_derivatives_at_the_ends_of_a_domain() -> None:
         assert np.isnan(pyad.grad(pyad.grad(f))(-3.0))
 
 
+@pytest.mark.parametrize(
+    "f", [pyad.log, pyad.sqrt, pyad.log2, pyad.log10], ids=lambda f: f.__name__
+)
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_recorded_derivatives_of_every_order_at_the_end_of_a_domain(f: Any, zero: float) -> None:
+    derivatives = [pyad.derivative(f, n)(zero) for n in (1, 2, 3, 4)]
+    assert derivatives == [np.inf, -np.inf, np.inf, -np.inf]
+    assert pyad.grad(pyad.grad(lambda x: f(x - 1.0)))(1.0) == -np.inf
+    assert pyad.hessian(f)(zero) == -np.inf
+    assert all(np.isnan(pyad.derivative(f, n)(-3.0)) for n in (1, 2, 3, 4))
+
+
 def test_leaf_assigned_since_it_was_recorded_is_refused() -> None:
     w = pyad.var(2.0)
     y = w * w

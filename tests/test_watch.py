@@ -25,6 +25,32 @@ def caught(call: Callable[[], Any]) -> pyad.Error:
 
 
 W = pyad.var(3.0)
+POINT = np.array([[4.0, 2.0], [1.0, 3.0]])  # a root of 0 at [1, 0]
+
+
+def eager() -> None:
+    y = root(pyad.array(POINT))
+    np.sum(y * 2.0).backward()
+
+
+OF_ARRAYS: dict[str, Callable[[], Any]] = {
+    "backward": eager,
+    "gradient": lambda: pyad.gradient(np.sum(root(u := pyad.array(POINT))), u, create_graph=True),
+    "grad": lambda: pyad.grad(lambda x: np.sum(root(x)))(POINT),
+    "grad, open": lambda: pyad.grad(lambda x: W * np.sum(root(x)))(POINT),
+    "grad of grad": lambda: pyad.grad(lambda x: np.sum(pyad.grad(lambda y: np.sum(root(y)))(x)))(
+        POINT
+    ),
+    "one element": lambda: pyad.grad(lambda x: root(x)[1, 0])(POINT),
+    "product": lambda: pyad.grad(lambda x: np.sum(root(x) @ np.ones((2, 2))))(POINT),
+    "jacrev": lambda: pyad.jacrev(root)(POINT),
+    "hessian": lambda: pyad.hessian(lambda x: np.sum(root(x)))(POINT),
+    "hvp": lambda: pyad.hvp(lambda x: np.sum(root(x)), POINT, POINT),
+    "vjp": lambda: pyad.vjp(root, POINT)[1](POINT),
+    "jacfwd": lambda: pyad.jacfwd(root)(POINT),
+    "jvp": lambda: pyad.jvp(root, (POINT,), (POINT,)),
+    "sparse": lambda: pyad.sparse_jacobian(root, POINT.ravel()),
+}
 
 REVERSE: dict[str, Callable[[], Any]] = {
     "grad of a number": lambda: pyad.grad(root)(1.0),
@@ -85,6 +111,40 @@ def test_second_derivatives_that_are_not_finite() -> None:
     assert error.code == "BAD_SECOND"
     assert "second derivative of pow" in str(error)
     assert __file__ in str(error)
+
+
+@pytest.mark.parametrize("name", OF_ARRAYS)
+def test_a_derivative_of_an_array_that_is_not_finite(name: str) -> None:
+    if name == "sparse":
+        pytest.importorskip("scipy")
+    error = caught(OF_ARRAYS[name])
+    assert error.code == ("BAD_TANGENT" if name in ("jacfwd", "jvp") else "BAD_ADJOINT")
+    place = "[2]" if name == "sparse" else "[1, 0]"
+    assert f"the derivative of sqrt in element {place} is not finite" in str(error)
+    assert f"{__file__}:{LINE}" in str(error)
+    OF_ARRAYS[name]()
+
+
+def test_a_value_of_an_array_that_is_not_finite(unchanged: Any) -> None:
+    a = pyad.array(POINT)
+    b = a * 1.0
+    calls: dict[str, Callable[[], Any]] = {
+        "log gives -inf in element [1, 0] in the": lambda: np.log(b - 1.0 + 0.0),
+        "matmul gives inf in element [0, 1] in the": lambda: b @ np.array([[1, 1e308], [1, 1e308]]),
+        "sum gives inf in element [1] in the": lambda: np.sum(
+            np.array([[1.0], [5e307]]) * b, axis=1
+        ),
+        "cumsum gives inf in element [1] in the": lambda: np.cumsum(b[0][::-1] * 4e307),
+    }
+    for text, call in calls.items():
+        error = caught(call)
+        assert error.code == "BAD_VALUE"
+        assert text in str(error)
+        assert f"{__file__}:" in str(error)
+    zeros = b * 0.0
+    with unchanged():
+        caught(lambda: np.log(zeros))
+    assert pyad.gradient(np.sum(b), a).tolist() == [[1.0, 1.0], [1.0, 1.0]]
 
 
 def test_values_under_jvp() -> None:

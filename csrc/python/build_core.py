@@ -6,8 +6,20 @@ from pathlib import Path
 from cffi import FFI
 
 CSRC = Path(__file__).resolve().parent.parent
-SOURCES = sorted(path.name for path in CSRC.glob("*.c"))
-FLAGS = ["-O3", "-fno-math-errno", "-ffp-contract=off", "-fvisibility=hidden"]
+FOLDERS = [CSRC, CSRC / "blocks"]
+FLAGS = [
+    "-O3",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=off",
+    "-fvisibility=hidden",
+]
+
+
+def files(*suffixes: str) -> list[str]:
+    """The sources of the library with these suffixes, as paths from the root of the tree."""
+    found = (path for folder in FOLDERS for path in folder.glob("*.*") if path.suffix in suffixes)
+    return sorted(path.relative_to(CSRC.parent).as_posix() for path in found)
 
 
 def declarations() -> str:
@@ -20,9 +32,9 @@ ffi.cdef(declarations())
 ffi.set_source(
     "pyad._core",
     '#include "pyad.h"',
-    sources=[f"csrc/{name}" for name in SOURCES],
+    sources=files(".c"),
     include_dirs=["csrc"],
     extra_compile_args=FLAGS,
     libraries=["m"],
-    depends=[f"csrc/{path.name}" for path in CSRC.glob("*.*") if path.suffix in (".h", ".def")],
+    depends=files(".h", ".def"),
 )

@@ -241,8 +241,7 @@ static PyGetSetDef dual_getset[] = {
      "The tangent, a float; of several tangents the tuple of them.", NULL},
     {"tangents", (getter)get_tangents, NULL, "The tangents, a tuple of floats.", NULL},
     {"_level", (getter)get_level, NULL, "0, or the number of the transform.", NULL},
-    {"real", handle_get_self, NULL, "The number itself.", NULL},
-    {"imag", handle_get_zero, NULL, "0.0", NULL},
+    HANDLE_GETSET,
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "array.h"
 #include "dual.h"
 
 /* ---- entering and leaving
@@ -51,8 +52,11 @@ static void frame_leave(TapeObject *tape, thread_state *thread, int keep)
 static int frame_is_open(const TapeObject *tape)
 {
     const tape_frame *frame = &tape->frames[tape->depth - 1];
-    return !frame->no_grad && (tape->leaf_count > frame->leaf_count ||
-                               pyad_tape_touches(tape->core, frame->length));
+    size_t arrays = tape->array_leaf_count;
+    return !frame->no_grad &&
+           (tape->leaf_count > frame->leaf_count ||
+            (arrays && tape->array_leaves[arrays - 1].start >= frame->length) ||
+            pyad_tape_touches(tape->core, frame->length));
 }
 
 static PyObject *enter(PyObject *module, PyObject *unused)
@@ -167,22 +171,85 @@ static PyObject *alias_of(TapeObject *tape, PyObject *x)
     return var_finish(handle, tape, value, node);
 }
 
+/* An Array of nodes of its own for an array; (node, count) in `place`. */
+static PyObject *alias_of_array(TapeObject *tape, PyObject *x, uint32_t *start)
+{
+    const tape_frame *frame = &tape->frames[tape->depth - 1];
+    uint32_t block;
+    *start = 0;
+    ArrayObject *a = array_from(x, "a differentiated argument");
+    if (!a)
+        return NULL;
+    Storage *s = a->storage;
+    if (storage_is_recorded(s) && s->tape != tape) {
+        Py_DECREF(a);
+        return raise_error(PYAD_ERROR_OTHER_TAPE);
+    }
+    PyObject *alias = NULL;
+    if (a->size == 0) {
+        alias = array_empty(tape, a->ndim, array_shape(a));
+    } else if (s->generation != CONSTANT_GENERATION && !frame->no_grad) {
+        PyObject *flat = PyObject_CallMethod((PyObject *)a, "reshape", "(n)", a->size);
+        PyObject *copied = flat ? array_apply(PYAD_OP_POSITIVE, flat, NULL) : NULL;
+        if (copied)
+            alias =
+                (PyObject *)array_new(storage_retain(((ArrayObject *)copied)->storage),
+                                      a->ndim, array_shape(a), NULL, 0);
+        Py_XDECREF(flat);
+        Py_XDECREF(copied);
+    } else {
+        PyArrayObject *values = (PyArrayObject *)array_values(a);
+        int status = values ? pyad_block_leaf(tape->core, (size_t)a->size,
+                                              PyArray_DATA(values), &block)
+                            : -1;
+        if (status > 0)
+            raise_error(status);
+        else if (status == 0)
+            alias = (PyObject *)array_new(storage_of_run(tape, block,
+                                                         tape->core->blocks[block].start,
+                                                         (size_t)a->size),
+                                          a->ndim, array_shape(a), NULL, 0);
+        Py_XDECREF(values);
+    }
+    if (alias && a->size)
+        *start = ((ArrayObject *)alias)->storage->start;
+    Py_DECREF(a);
+    return alias;
+}
+
+static int is_array_like(PyObject *x) { return is_array(x) || PyArray_Check(x); }
+
+/* _aliases(tape, [number or array, ...]): their handles, and an ndarray of a row (node,
+ * count) for each, with count -1 for a number. */
 static PyObject *aliases(PyObject *module, PyObject *args)
 {
     PyObject *given, *xs;
     (void)module;
     if (!PyArg_ParseTuple(args, "OO!", &given, &PyList_Type, &xs) || !framed(given))
         return NULL;
+    TapeObject *tape = (TapeObject *)given;
     Py_ssize_t count = PyList_GET_SIZE(xs);
-    PyObject *result = PyList_New(count);
-    for (Py_ssize_t i = 0; result && i < count; i++) {
-        PyObject *alias = alias_of((TapeObject *)given, PyList_GET_ITEM(xs, i));
-        if (alias)
-            PyList_SET_ITEM(result, i, alias);
-        else
-            Py_CLEAR(result);
+    PyObject *handles = PyList_New(count), *both = NULL;
+    PyObject *places = PyArray_SimpleNew(2, ((npy_intp[]){count, 2}), NPY_INT64);
+    for (Py_ssize_t i = 0; handles && places && i < count; i++) {
+        PyObject *x = PyList_GET_ITEM(xs, i);
+        int64_t *place = (int64_t *)PyArray_DATA((PyArrayObject *)places) + 2 * i;
+        uint32_t node = 0;
+        int array = is_array_like(x);
+        PyObject *alias = array ? alias_of_array(tape, x, &node) : alias_of(tape, x);
+        if (!alias) {
+            Py_CLEAR(handles);
+            break;
+        }
+        place[0] = array ? node : ((VarObject *)alias)->node;
+        place[1] = array ? ((ArrayObject *)alias)->size : -1;
+        PyList_SET_ITEM(handles, i, alias);
     }
-    return result;
+    if (handles && places)
+        both = PyTuple_Pack(2, handles, places);
+    Py_XDECREF(handles);
+    Py_XDECREF(places);
+    return both;
 }
 
 /* ---- the native gradient
@@ -194,6 +261,7 @@ static int is_stale(const VarObject *y)
     return is_intermediate(y) && !tape_knows(y->tape, y->generation);
 }
 
+/* Room for so many numbers, which hold anything. */
 static double *scratch(TapeObject *tape, size_t count)
 {
     if (count > tape->scratch_capacity) {
@@ -205,7 +273,6 @@ static double *scratch(TapeObject *tape, size_t count)
         tape->scratch = fresh;
         tape->scratch_capacity = count;
     }
-    memset(tape->scratch, 0, count * sizeof(double));
     return tape->scratch;
 }
 
@@ -214,12 +281,16 @@ static double *scratch(TapeObject *tape, size_t count)
 static int check_adjoints(TapeObject *tape, size_t from, const double *rows)
 {
     const pyad_tape *core = tape->core;
+    pyad_tape_fill_blocks(core);
     for (size_t i = core->length; i-- > from;) {
         double own = rows[i - from + 1];
         int bad = !isfinite(own);
         for (size_t k = core->first[i]; own != 0 && k < core->first[i + 1]; k++)
             bad |= core->indices[k] != PYAD_CONSTANT && core->indices[k] >= from &&
                    !isfinite(own * core->weights[k]);
+        if (bad && core->block_count)
+            return raise_array_anomaly("blame_adjoint", tape, from, rows + 1,
+                                       (uint32_t)i);
         if (bad)
             return raise_anomaly(tape, PYAD_ERROR_BAD_ADJOINT, (uint32_t)i, own);
     }
@@ -233,6 +304,8 @@ static int check_tangent(TapeObject *tape, size_t from, const double *rows, uint
     const pyad_tape *core = tape->core;
     if (isfinite(rows[node - from + 1]))
         return 0;
+    if (core->block_count)
+        return raise_array_anomaly("blame_tangent", tape, from, rows + 1, node);
     for (size_t k = core->first[node]; k < core->first[node + 1]; k++) {
         uint32_t i = core->indices[k];
         if (i != PYAD_CONSTANT && i >= from && !isfinite(rows[i - from + 1])) {
@@ -254,48 +327,60 @@ static int sweep_frame(TapeObject *tape, PyObject *y, double seed)
         return -1;
     if (is_var(y) && is_stale((VarObject *)y))
         return raise_stale((VarObject *)y);
-    if (!is_var(y) || ((VarObject *)y)->generation != tape->generation)
-        return 0;
     thread_state *thread = thread_here();
     if (!thread)
         return -1;
-    rows[((VarObject *)y)->node - from + 1] = seed;
+    int has_node = is_var(y) && ((VarObject *)y)->generation == tape->generation;
+    uint32_t node = has_node ? ((VarObject *)y)->node : PYAD_CONSTANT;
+    int status, all = thread->anomaly;
     tape_hold(tape);
     if (count < SWEEP_HOLDS_LOCK) {
-        pyad_tape_reverse(tape->core, from, 1, rows);
+        status = pyad_tape_reverse_run(tape->core, from, 1, &node, &seed, rows, all);
     } else {
         Py_BEGIN_ALLOW_THREADS
-            pyad_tape_reverse(tape->core, from, 1, rows);
+            status = pyad_tape_reverse_run(tape->core, from, 1, &node, &seed, rows, all);
         Py_END_ALLOW_THREADS
     }
     tape_release(tape);
-    return thread->anomaly ? check_adjoints(tape, from, rows) : 0;
+    if (status)
+        raise_error(status);
+    return status                        ? -1
+           : has_node && thread->anomaly ? check_adjoints(tape, from, rows)
+                                         : 0;
 }
 
-static double adjoint_of(const TapeObject *tape, PyObject *alias)
+/* The adjoint in tape->scratch of a node, or of a run of `count` as an ndarray. */
+static PyObject *adjoint_at(const TapeObject *tape, uint32_t node, npy_intp count)
 {
-    return tape
-        ->scratch[((VarObject *)alias)->node - tape->frames[tape->depth - 1].length + 1];
+    const double *row = tape->scratch + node - tape->frames[tape->depth - 1].length + 1;
+    if (count < 0)
+        return PyFloat_FromDouble(*row);
+    PyObject *array = PyArray_SimpleNew(1, &count, NPY_DOUBLE);
+    if (array && count)
+        memcpy(PyArray_DATA((PyArrayObject *)array), row, (size_t)count * sizeof *row);
+    return array;
 }
 
-/* _gradient(tape, y, aliases, seed): the adjoints of the aliases, as floats. */
+/* _gradient(tape, y, places, seed): the adjoints of the aliases at these places, floats
+ * and flat ndarrays. */
 static PyObject *native_gradient(PyObject *module, PyObject *args)
 {
-    PyObject *given, *y, *xs;
+    PyObject *given, *y, *places;
     double seed;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOO!d", &given, &y, &PyList_Type, &xs, &seed) ||
+    if (!PyArg_ParseTuple(args, "OOO!d", &given, &y, &PyArray_Type, &places, &seed) ||
         !framed(given))
         return NULL;
     TapeObject *tape = (TapeObject *)given;
     if (sweep_frame(tape, y, seed) < 0)
         return NULL;
-    Py_ssize_t count = PyList_GET_SIZE(xs);
+    const int64_t *place = PyArray_DATA((PyArrayObject *)places);
+    Py_ssize_t count = PyArray_DIM((PyArrayObject *)places, 0);
     PyObject *result = PyList_New(count);
-    for (Py_ssize_t i = 0; result && i < count; i++) {
-        PyObject *number = PyFloat_FromDouble(adjoint_of(tape, PyList_GET_ITEM(xs, i)));
-        if (number)
-            PyList_SET_ITEM(result, i, number);
+    for (Py_ssize_t i = 0; result && i < count; i++, place += 2) {
+        PyObject *adjoint = adjoint_at(tape, (uint32_t)place[0], (Py_ssize_t)place[1]);
+        if (adjoint)
+            PyList_SET_ITEM(result, i, adjoint);
         else
             Py_CLEAR(result);
     }
@@ -305,11 +390,15 @@ static PyObject *native_gradient(PyObject *module, PyObject *args)
 /* ---- recorded sweeps
  * ------------------------------------------------------------------------------ */
 
-/* A handle of what was recorded last, a float for a constant: new reference. */
+/* A handle of what was recorded last, a float for a constant: new reference. Scalar nodes
+ * may refer to it, also if it is one of an array. */
 static PyObject *handle_of(TapeObject *tape, pyad_operand x)
 {
     if (x.node == PYAD_CONSTANT)
         return PyFloat_FromDouble(x.value);
+    uint32_t block = pyad_tape_block_of(tape->core, x.node);
+    if (block != PYAD_NO_BLOCK)
+        pyad_block_mark(tape->core, block);
     VarObject *handle = var_allocate();
     return handle ? var_finish(handle, tape, x.value, x.node) : PyErr_NoMemory();
 }
@@ -328,154 +417,272 @@ static PyObject *at(PyObject *module, PyObject *args)
     return handle_of(tape, (pyad_operand){tape->core->values[node], node});
 }
 
-/* A number or a variable of this tape as an operand. A leaf registers itself. */
-static int operand_of(TapeObject *tape, PyObject *x, pyad_operand *operand)
+/* ---- numbers as flat vectors ------------------------------------------------------ */
+
+/* How many numbers an item stands for. */
+static Py_ssize_t item_size(PyObject *x)
+{
+    return is_array(x)        ? ((ArrayObject *)x)->size
+           : PyArray_Check(x) ? PyArray_SIZE((PyArrayObject *)x)
+                              : 1;
+}
+
+/* The value and the row of a number or variable. What belongs to another tape counts as a
+ * constant, or is an error if `strict`. */
+static int read_number(TapeObject *tape, PyObject *x, const char *what, int strict,
+                       double *value, uint32_t *row)
 {
     VarObject *v = (VarObject *)x;
-    operand->node = PYAD_CONSTANT;
+    *row = 0;
     if (is_dual(x)) {
-        dual_refuse(x, "a transform");
+        dual_refuse(x, what);
         return -1;
     }
-    if (!is_var(x) || v->generation == CONSTANT_GENERATION)
-        return need_number(x, "a seed", &operand->value);
-    operand->value = v->value;
-    if (is_intermediate(v) && (v->tape != tape || !tape_knows(tape, v->generation))) {
-        raise_error(PYAD_ERROR_OTHER_TAPE);
-        return -1;
+    if (!is_var(x))
+        return need_number(x, what, value);
+    *value = v->value;
+    if (v->generation == CONSTANT_GENERATION)
+        return 0;
+    if (is_intermediate(v)) {
+        if (!tape_knows(v->tape, v->generation))
+            return raise_stale(v);
+        if (v->tape == tape)
+            *row = v->node + 1;
+        else if (strict)
+            raise_error(PYAD_ERROR_OTHER_TAPE);
+        if (*row)
+            array_mark_node(tape, v->node);
+        return PyErr_Occurred() ? -1 : 0;
     }
-    if (!is_intermediate(v) && v->tape != tape && tape_make_room(tape, 1, 0) < 0)
-        return -1;
-    operand->node =
-        is_intermediate(v) || v->tape == tape ? v->node : tape_register(tape, v);
+    if (strict && v->tape != tape) {
+        if (tape_make_room(tape, 1, 0) < 0)
+            return -1;
+        tape_register(tape, v);
+    }
+    if (v->tape == tape)
+        *row = v->node + 1;
     return 0;
 }
 
-/* What a recorded sweep is asked for: `count` variables, seeds for each (or one), a
- * result. */
+static int read_array(TapeObject *tape, PyObject *x, const char *what, int strict,
+                      double *values, uint32_t *rows)
+{
+    ArrayObject *a = array_from(x, what);
+    if (!a)
+        return -1;
+    const Storage *s = a->storage;
+    int ours = storage_is_recorded(s)
+                   ? s->tape == tape
+                   : s->generation == LEAF_GENERATION && (strict || s->tape == tape);
+    PyArrayObject *v = NULL, *r = NULL;
+    int status = -1;
+    if (storage_is_recorded(s) && storage_check(s) < 0)
+        ;
+    else if (storage_is_recorded(s) && !ours && strict)
+        raise_error(PYAD_ERROR_OTHER_TAPE);
+    else
+        status = array_parts(a, ours ? tape : NULL, &v, &r);
+    if (status == 0 && a->size) {
+        memcpy(values, PyArray_DATA(v), (size_t)a->size * sizeof *values);
+        if (r)
+            memcpy(rows, PyArray_DATA(r), (size_t)a->size * sizeof *rows);
+        else
+            memset(rows, 0, (size_t)a->size * sizeof *rows);
+    }
+    Py_XDECREF((PyObject *)v);
+    Py_XDECREF((PyObject *)r);
+    Py_DECREF(a);
+    return status;
+}
+
+/* _flat(tape, [number or array, ...], what, strict): (values, rows) of all of them, one
+ * after the other; a row is a node of the tape + 1, or 0. */
+static PyObject *flat(PyObject *module, PyObject *args)
+{
+    PyObject *given, *items;
+    const char *what;
+    int strict;
+    npy_intp total = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O!O!sp", &Tape_Type, &given, &PyList_Type, &items, &what,
+                          &strict))
+        return NULL;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(items); i++)
+        total += item_size(PyList_GET_ITEM(items, i));
+    PyObject *values = PyArray_SimpleNew(1, &total, NPY_DOUBLE);
+    PyObject *rows = PyArray_SimpleNew(1, &total, NPY_UINT32);
+    int status = values && rows ? 0 : -1;
+    double *value = status == 0 ? PyArray_DATA((PyArrayObject *)values) : NULL;
+    uint32_t *row = status == 0 ? PyArray_DATA((PyArrayObject *)rows) : NULL;
+    for (Py_ssize_t i = 0; status == 0 && i < PyList_GET_SIZE(items); i++) {
+        PyObject *x = PyList_GET_ITEM(items, i);
+        Py_ssize_t size = item_size(x);
+        status = is_array_like(x)
+                     ? read_array((TapeObject *)given, x, what, strict, value, row)
+                     : read_number((TapeObject *)given, x, what, strict, value, row);
+        value += size;
+        row += size;
+    }
+    PyObject *both = status == 0 ? PyTuple_Pack(2, values, rows) : NULL;
+    Py_XDECREF(values);
+    Py_XDECREF(rows);
+    return both;
+}
+
+/* ---- recorded sweeps -------------------------------------------------------------- */
+
+/* Flat vectors as Python gives and takes them: nodes (uint32), and numbers as values
+ * (float64) and rows (uint32). */
 typedef struct {
     TapeObject *tape;
-    size_t from, count;
-    pyad_operand result;
-    uint32_t *variables;
-    pyad_operand *numbers; /* `count` + 1 of them */
+    size_t from, count, seeds; /* of `nodes`, and of the seeds */
+    PyArrayObject *nodes, *seed_nodes, *seed_values, *seed_rows;
+    pyad_operand *numbers; /* the seeds */
 } sweep_request;
+
+static PyArrayObject *vector(PyObject *given, int type)
+{
+    return (PyArrayObject *)PyArray_FROMANY(given, type, 1, 1, NPY_ARRAY_CARRAY_RO);
+}
 
 static void request_free(sweep_request *r)
 {
-    PyMem_Free(r->variables);
+    Py_XDECREF((PyObject *)r->nodes);
+    Py_XDECREF((PyObject *)r->seed_nodes);
+    Py_XDECREF((PyObject *)r->seed_values);
+    Py_XDECREF((PyObject *)r->seed_rows);
     PyMem_Free(r->numbers);
 }
 
-/* From (tape, from, result node, [node, ...], [seed, ...]); -1 with an exception and
- * nothing to free. */
+/* From (tape, from, nodes of the seeds, their values, their rows, nodes asked for); -1
+ * with an exception and nothing to free. */
 static int request_read(sweep_request *r, PyObject *args)
 {
-    PyObject *given, *nodes, *seeds;
+    PyObject *given, *seed_nodes, *values, *rows, *nodes;
     Py_ssize_t from;
-    unsigned int node;
-    if (!PyArg_ParseTuple(args, "O!nIO!O!", &Tape_Type, &given, &from, &node,
-                          &PyList_Type, &nodes, &PyList_Type, &seeds))
+    *r = (sweep_request){.tape = NULL};
+    if (!PyArg_ParseTuple(args, "O!nOOOO", &Tape_Type, &given, &from, &seed_nodes,
+                          &values, &rows, &nodes))
         return -1;
-    *r = (sweep_request){.tape = (TapeObject *)given,
-                         .from = (size_t)from,
-                         .count = (size_t)PyList_GET_SIZE(nodes)};
-    r->result = (pyad_operand){0, node};
-    if (node < r->tape->core->length)
-        r->result.value = r->tape->core->values[node];
-    r->variables = PyMem_Calloc(r->count + 1, sizeof *r->variables);
-    r->numbers = PyMem_Calloc(r->count + 1, sizeof *r->numbers);
-    int status = r->variables && r->numbers ? 0 : -1;
-    if (status < 0)
-        raise_error(PYAD_ERROR_NO_MEMORY);
-    for (size_t i = 0; status == 0 && i < r->count; i++) {
-        r->variables[i] =
-            (uint32_t)PyLong_AsUnsignedLong(PyList_GET_ITEM(nodes, (Py_ssize_t)i));
-        status = PyErr_Occurred() ? -1 : 0;
+    r->tape = (TapeObject *)given;
+    r->from = (size_t)from;
+    r->nodes = vector(nodes, NPY_UINT32);
+    r->seed_nodes = vector(seed_nodes, NPY_UINT32);
+    r->seed_values = vector(values, NPY_DOUBLE);
+    r->seed_rows = vector(rows, NPY_UINT32);
+    int status = r->nodes && r->seed_nodes && r->seed_values && r->seed_rows ? 0 : -1;
+    if (status == 0) {
+        r->count = (size_t)PyArray_SIZE(r->nodes);
+        r->seeds = (size_t)PyArray_SIZE(r->seed_nodes);
+        r->numbers = PyMem_Calloc(r->seeds + 1, sizeof *r->numbers);
+        if ((size_t)PyArray_SIZE(r->seed_values) != r->seeds ||
+            (size_t)PyArray_SIZE(r->seed_rows) != r->seeds || !r->numbers) {
+            raise_error(PYAD_ERROR_ARGUMENTS, "a seed for each of its nodes");
+            status = -1;
+        }
     }
-    for (Py_ssize_t i = 0;
-         status == 0 && i < PyList_GET_SIZE(seeds) && i <= (Py_ssize_t)r->count; i++)
-        status = operand_of(r->tape, PyList_GET_ITEM(seeds, i), &r->numbers[i]);
+    for (size_t i = 0; status == 0 && i < r->seeds; i++) {
+        uint32_t row = ((const uint32_t *)PyArray_DATA(r->seed_rows))[i];
+        r->numbers[i] = (pyad_operand){((const double *)PyArray_DATA(r->seed_values))[i],
+                                       row ? row - 1 : PYAD_CONSTANT};
+    }
     if (status < 0)
         request_free(r);
     return status;
 }
 
+/* (values, rows) of operands; their nodes are going to be referred to one by one. */
+static PyObject *vectors_of(TapeObject *tape, const pyad_operand *x, size_t count)
+{
+    npy_intp size = (npy_intp)count;
+    PyObject *values = PyArray_SimpleNew(1, &size, NPY_DOUBLE);
+    PyObject *rows = PyArray_SimpleNew(1, &size, NPY_UINT32);
+    PyObject *both = values && rows ? PyTuple_Pack(2, values, rows) : NULL;
+    for (size_t i = 0; both && i < count; i++) {
+        ((double *)PyArray_DATA((PyArrayObject *)values))[i] = x[i].value;
+        ((uint32_t *)PyArray_DATA((PyArrayObject *)rows))[i] =
+            x[i].node == PYAD_CONSTANT ? 0 : x[i].node + 1;
+    }
+    if (both)
+        array_mark_rows(tape, count, PyArray_DATA((PyArrayObject *)rows));
+    Py_XDECREF(values);
+    Py_XDECREF(rows);
+    return both;
+}
+
 /* Under detect_anomaly a sweep is made natively before it is recorded, which names the
- * operation: `forward`, or reverse with the first number for a seed. */
+ * operation. */
 static int watch(const sweep_request *r, int forward)
 {
     thread_state *thread = thread_here();
-    size_t length = r->tape->core->length;
-    uint32_t node = r->result.node;
-    if (!thread || !thread->anomaly || node < r->from || node >= length)
+    size_t length = r->tape->core->length, count = length - r->from + 1;
+    const uint32_t *seeded = PyArray_DATA(r->seed_nodes), *nodes = PyArray_DATA(r->nodes);
+    if (!thread || !thread->anomaly || r->from > length)
         return thread ? 0 : -1;
-    double *rows = scratch(r->tape, length - r->from + 1);
+    double *rows = scratch(r->tape, count);
     if (!rows)
         return -1;
-    if (!forward) {
-        rows[node - r->from + 1] = r->numbers[0].value;
-        pyad_tape_reverse(r->tape->core, r->from, 1, rows);
-        return check_adjoints(r->tape, r->from, rows);
+    memset(rows, 0, count * sizeof *rows);
+    for (size_t i = 0; i < r->seeds; i++)
+        if (seeded[i] >= r->from && seeded[i] < length)
+            rows[seeded[i] - r->from + 1] += r->numbers[i].value;
+    int status = forward ? pyad_tape_forward(r->tape->core, r->from, 1, rows)
+                         : pyad_tape_reverse(r->tape->core, r->from, 1, rows);
+    if (status) {
+        raise_error(status);
+        return -1;
     }
+    if (!forward)
+        return check_adjoints(r->tape, r->from, rows);
     for (size_t i = 0; i < r->count; i++)
-        if (r->variables[i] >= r->from && r->variables[i] < length)
-            rows[r->variables[i] - r->from + 1] += r->numbers[i].value;
-    pyad_tape_forward(r->tape->core, r->from, 1, rows);
-    return check_tangent(r->tape, r->from, rows, node);
+        if (nodes[i] >= r->from && nodes[i] < length &&
+            check_tangent(r->tape, r->from, rows, nodes[i]) < 0)
+            return -1;
+    return 0;
 }
 
-/* _record_reverse(tape, from, result, variables, [seed]): the adjoints, as variables or
- * floats. */
+/* Either sweep; what it recorded is taken back if it fails. */
+static PyObject *record_sweep(PyObject *args, int forward)
+{
+    sweep_request r;
+    if (request_read(&r, args) < 0)
+        return NULL;
+    if (tape_check_idle(r.tape) < 0 || watch(&r, forward) < 0) {
+        request_free(&r);
+        return NULL;
+    }
+    size_t length = r.tape->core->length, arguments = r.tape->core->arguments;
+    pyad_operand *found = PyMem_Calloc(r.count + 1, sizeof *found);
+    const uint32_t *nodes = PyArray_DATA(r.nodes), *seeded = PyArray_DATA(r.seed_nodes);
+    int status = PYAD_ERROR_NO_MEMORY;
+    if (found && forward)
+        status = pyad_tape_record_forward(r.tape->core, r.from, r.seeds, seeded,
+                                          r.numbers, r.count, nodes, found);
+    else if (found)
+        status = pyad_tape_record_reverse(r.tape->core, r.from, r.seeds, seeded,
+                                          r.numbers, r.count, nodes, found);
+    PyObject *result = status ? raise_error(status) : vectors_of(r.tape, found, r.count);
+    if (!result)
+        tape_take_back(r.tape, length, arguments, r.tape->leaf_count);
+    PyMem_Free(found);
+    request_free(&r);
+    return result;
+}
+
+/* _record_reverse(tape, from, seed nodes, seed values, seed rows, variables): (values,
+ * rows) of the adjoints of the variables. */
 static PyObject *record_reverse(PyObject *module, PyObject *args)
 {
-    sweep_request r;
     (void)module;
-    if (request_read(&r, args) < 0)
-        return NULL;
-    size_t length = r.tape->core->length, arguments = r.tape->core->arguments;
-    pyad_operand seed = r.numbers[0];
-    int bad = watch(&r, 0), status = PYAD_OK;
-    if (!bad)
-        status = pyad_tape_record_reverse(r.tape->core, r.from, r.result, seed, r.count,
-                                          r.variables, r.numbers);
-    PyObject *result = bad      ? NULL
-                       : status ? raise_error(status)
-                                : PyList_New((Py_ssize_t)r.count);
-    for (size_t i = 0; result && i < r.count; i++) {
-        PyObject *adjoint = handle_of(r.tape, r.numbers[i]);
-        if (adjoint)
-            PyList_SET_ITEM(result, (Py_ssize_t)i, adjoint);
-        else
-            Py_CLEAR(result);
-    }
-    if (!result)
-        tape_take_back(r.tape, length, arguments, r.tape->leaf_count);
-    request_free(&r);
-    return result;
+    return record_sweep(args, 0);
 }
 
-/* _record_forward(tape, from, result, variables, seeds): the tangent, as a variable or a
- * float. */
+/* _record_forward(tape, from, variables, tangent values, tangent rows, results): (values,
+ * rows) of the tangents of the results. */
 static PyObject *record_forward(PyObject *module, PyObject *args)
 {
-    sweep_request r;
-    pyad_operand tangent;
     (void)module;
-    if (request_read(&r, args) < 0)
-        return NULL;
-    size_t length = r.tape->core->length, arguments = r.tape->core->arguments;
-    int bad = watch(&r, 1), status = PYAD_OK;
-    if (!bad)
-        status = pyad_tape_record_forward(r.tape->core, r.from, r.count, r.variables,
-                                          r.numbers, r.result, &tangent);
-    PyObject *result = bad      ? NULL
-                       : status ? raise_error(status)
-                                : handle_of(r.tape, tangent);
-    if (!result)
-        tape_take_back(r.tape, length, arguments, r.tape->leaf_count);
-    request_free(&r);
-    return result;
+    return record_sweep(args, 1);
 }
 
 /* _copy(tape, from): a tape of its own with the nodes from there on. */
@@ -497,39 +704,115 @@ static PyObject *copy(PyObject *module, PyObject *args)
     return (PyObject *)fresh;
 }
 
+/* _expand(tape, from): a tape of its own with the nodes from there on, every array
+ * operation written out; and which node of it each of them is, 4 bytes a node. */
+static PyObject *expand(PyObject *module, PyObject *args)
+{
+    PyObject *given;
+    Py_ssize_t from;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O!n", &Tape_Type, &given, &from))
+        return NULL;
+    const pyad_tape *core = ((TapeObject *)given)->core;
+    if (from < 0 || (size_t)from > core->length)
+        return raise_error(PYAD_ERROR_NODE_RANGE);
+    Py_ssize_t nodes = (Py_ssize_t)core->length - from;
+    PyObject *map = PyBytes_FromStringAndSize(NULL, nodes * (Py_ssize_t)sizeof(uint32_t));
+    TapeObject *fresh = map ? tape_new() : NULL;
+    int status = 0;
+    if (fresh)
+        status = pyad_tape_expand(fresh->core, core, (size_t)from,
+                                  (uint32_t *)(void *)PyBytes_AS_STRING(map));
+    if (status)
+        raise_error(status);
+    PyObject *both = fresh && !status ? PyTuple_Pack(2, fresh, map) : NULL;
+    Py_XDECREF(fresh);
+    Py_XDECREF(map);
+    return both;
+}
+
 /* ---- the quick way of grad
  * ------------------------------------------------------------------------- */
+
+/* What the quick way differentiates in: a number, or an array. */
+typedef struct {
+    PyObject *alias; /* held */
+    uint32_t node;
+    Py_ssize_t count; /* -1 for a number */
+    int ndim;
+    Py_ssize_t shape[NPY_MAXDIMS];
+} variable;
+
+static int variable_new(variable *x, TapeObject *tape, PyObject *given)
+{
+    int array = is_array_like(given);
+    x->alias = array ? alias_of_array(tape, given, &x->node) : alias_of(tape, given);
+    if (!x->alias)
+        return -1;
+    x->count = -1;
+    if (!array) {
+        x->node = ((VarObject *)x->alias)->node;
+        return 0;
+    }
+    ArrayObject *a = (ArrayObject *)x->alias;
+    x->count = a->size;
+    x->ndim = a->ndim;
+    memcpy(x->shape, array_shape(a), (size_t)a->ndim * sizeof *x->shape);
+    return 0;
+}
 
 /* (value, derivative) of a frame that is open, which is left here: both variables of the
  * recording around. */
 static PyObject *slope_of_open(TapeObject *tape, thread_state *thread, VarObject *y,
-                               VarObject *alias)
+                               const variable *x)
 {
     tape_frame frame = tape->frames[tape->depth - 1];
-    uint32_t variable = alias->node;
+    size_t count = x->count < 0 ? 1 : (size_t)x->count;
     int depends = y->generation == tape->generation;
-    pyad_operand result = {y->value, depends ? y->node : PYAD_CONSTANT},
-                 adjoint = {0, PYAD_CONSTANT};
+    pyad_operand result = {y->value, depends ? y->node : PYAD_CONSTANT};
+    const pyad_operand seed = {1, PYAD_CONSTANT};
     if (thread->anomaly && sweep_frame(tape, (PyObject *)y, 1.0) < 0) {
         frame_leave(tape, thread, 0);
         return NULL;
     }
+    uint32_t *nodes = PyMem_Malloc((count + 1) * sizeof *nodes);
+    pyad_operand *adjoints = PyMem_Calloc(count + 1, sizeof *adjoints);
     frame_leave(tape, thread, 1);
-    int status = pyad_tape_record_reverse(tape->core, frame.length, result,
-                                          (pyad_operand){1, PYAD_CONSTANT}, 1, &variable,
-                                          &adjoint);
+    int status = nodes && adjoints ? PYAD_OK : PYAD_ERROR_NO_MEMORY;
+    for (size_t i = 0; !status && i < count; i++)
+        nodes[i] = x->node + (uint32_t)i;
+    if (!status)
+        status = pyad_tape_record_reverse(tape->core, frame.length, 1, &result.node,
+                                          &seed, count, nodes, adjoints);
+    PyObject *value = NULL, *derivative = NULL;
     if (status)
         raise_error(status);
-    PyObject *value = status    ? NULL
-                      : depends ? handle_of(tape, result)
-                                : Py_NewRef((PyObject *)y);
-    PyObject *derivative = value ? handle_of(tape, adjoint) : NULL;
+    else
+        value = depends ? handle_of(tape, result) : Py_NewRef((PyObject *)y);
+    if (value)
+        derivative = x->count < 0 ? handle_of(tape, adjoints[0])
+                                  : array_of_operands(tape, x->ndim, x->shape, adjoints);
     PyObject *both = derivative ? PyTuple_Pack(2, value, derivative) : NULL;
+    PyMem_Free(nodes);
+    PyMem_Free(adjoints);
     Py_XDECREF(value);
     Py_XDECREF(derivative);
     if (!both)
         tape_take_back(tape, frame.length, frame.arguments, frame.leaf_count);
     return both;
+}
+
+/* The adjoint in the scratch, in the shape of the variable. */
+static PyObject *shaped_adjoint(const TapeObject *tape, const variable *x)
+{
+    PyObject *flat_adjoint = adjoint_at(tape, x->node, x->count);
+    if (!flat_adjoint || x->count < 0 || x->ndim == 1)
+        return flat_adjoint;
+    PyArray_Dims sides = {(npy_intp *)x->shape, x->ndim};
+    PyObject *shaped =
+        PyArray_Newshape((PyArrayObject *)flat_adjoint, &sides, NPY_CORDER);
+    Py_DECREF(flat_adjoint);
+    return shaped;
 }
 
 /* What a function returned as a float, an int or a Var: new reference, or NULL with an
@@ -546,7 +829,7 @@ static PyObject *one_number(PyObject *y)
 
 /* (value, derivative) of y in the alias; leaves the frame. */
 static PyObject *slope_of(TapeObject *tape, thread_state *thread, PyObject *returned,
-                          PyObject *alias)
+                          const variable *x)
 {
     PyObject *both = NULL, *y = one_number(returned);
     if (!y) {
@@ -558,13 +841,16 @@ static PyObject *slope_of(TapeObject *tape, thread_state *thread, PyObject *retu
     } else if (is_var(y) && is_stale((VarObject *)y)) {
         raise_stale((VarObject *)y);
     } else if (is_var(y) && frame_is_open(tape)) {
-        both = slope_of_open(tape, thread, (VarObject *)y, (VarObject *)alias);
+        both = slope_of_open(tape, thread, (VarObject *)y, x);
         Py_DECREF(y);
         return both;
     } else if (sweep_frame(tape, y, 1.0) == 0) {
         PyObject *value =
             is_var(y) ? PyFloat_FromDouble(((VarObject *)y)->value) : PyNumber_Float(y);
-        both = value ? Py_BuildValue("(Nd)", value, adjoint_of(tape, alias)) : NULL;
+        PyObject *derivative = value ? shaped_adjoint(tape, x) : NULL;
+        both = derivative ? PyTuple_Pack(2, value, derivative) : NULL;
+        Py_XDECREF(value);
+        Py_XDECREF(derivative);
     }
     Py_DECREF(y);
     frame_leave(tape, thread, 0);
@@ -572,7 +858,7 @@ static PyObject *slope_of(TapeObject *tape, thread_state *thread, PyObject *retu
 }
 
 /* _slope(f, x, *rest, **kwargs): (value, derivative) of f in its first argument, one
- * number. */
+ * number or array. */
 static PyObject *slope(PyObject *module, PyObject *const *args, Py_ssize_t count,
                        PyObject *names)
 {
@@ -595,20 +881,47 @@ static PyObject *slope(PyObject *module, PyObject *const *args, Py_ssize_t count
     }
     Py_INCREF(tape);
     memcpy(arguments, args + 1, total * sizeof *arguments);
-    PyObject *alias = alias_of(tape, args[1]), *y = NULL, *result = NULL;
-    arguments[0] = alias;
-    if (alias)
+    variable x = {.alias = NULL};
+    PyObject *y = NULL, *result = NULL;
+    if (variable_new(&x, tape, args[1]) == 0) {
+        arguments[0] = x.alias;
         y = PyObject_Vectorcall(args[0], arguments, (size_t)count - 1, names);
+    }
     if (y)
-        result = slope_of(tape, thread, y, alias);
+        result = slope_of(tape, thread, y, &x);
     else
         frame_leave(tape, thread, 0);
     if (arguments != stack)
         PyMem_Free(arguments);
     Py_XDECREF(y);
-    Py_XDECREF(alias);
+    Py_XDECREF(x.alias);
     Py_DECREF(tape);
     return result;
+}
+
+/* _array_leaves(tape): for each leaf array that is registered, (the array, flat; its
+ * first node; whether its value was assigned since). */
+static PyObject *registered_arrays(PyObject *module, PyObject *given)
+{
+    (void)module;
+    if (!PyObject_TypeCheck(given, &Tape_Type))
+        return raise_error(PYAD_ERROR_ARGUMENTS, "_array_leaves takes a tape");
+    TapeObject *tape = (TapeObject *)given;
+    PyObject *list = PyList_New((Py_ssize_t)tape->array_leaf_count);
+    for (size_t i = 0; list && i < tape->array_leaf_count; i++) {
+        const array_leaf *entry = &tape->array_leaves[i];
+        Py_ssize_t size = (Py_ssize_t)entry->storage->size;
+        ArrayObject *a = array_new(storage_retain(entry->storage), 1, &size, NULL, 0);
+        PyObject *item =
+            a ? Py_BuildValue("(NIN)", a, entry->start,
+                              PyBool_FromLong(entry->version != entry->storage->version))
+              : NULL;
+        if (item)
+            PyList_SET_ITEM(list, (Py_ssize_t)i, item);
+        else
+            Py_CLEAR(list);
+    }
+    return list;
 }
 
 PyMethodDef frame_functions[] = {
@@ -623,6 +936,9 @@ PyMethodDef frame_functions[] = {
     {"_aliases", aliases, METH_VARARGS, NULL},
     {"_at", at, METH_VARARGS, NULL},
     {"_copy", copy, METH_VARARGS, NULL},
+    {"_expand", expand, METH_VARARGS, NULL},
+    {"_flat", flat, METH_VARARGS, NULL},
+    {"_array_leaves", registered_arrays, METH_O, NULL},
     {"_gradient", native_gradient, METH_VARARGS, NULL},
     {"_record_reverse", record_reverse, METH_VARARGS, NULL},
     {"_record_forward", record_forward, METH_VARARGS, NULL},

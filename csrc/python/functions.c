@@ -1,6 +1,7 @@
 /* The operations as functions of the module and as methods of the handles, under pyad's
  * names and NumPy's: all from the rows of ops.def. What is neither number nor handle (an
  * array, a list) is for the Python layer. */
+#include "array.h"
 #include "dual.h"
 
 #include <string.h>
@@ -27,6 +28,13 @@ static const binary_function binary_by_op[PYAD_OP_COUNT] = {
 #undef NARY
 };
 
+/* A variable and an array of plain numbers make an Array. */
+static int var_meets_floats(PyObject *x, PyObject *y)
+{
+    return is_var(x) && PyArray_Check(y) &&
+           PyArray_TYPE((PyArrayObject *)y) != NPY_OBJECT;
+}
+
 /* A result, or for NotImplemented what the Python layer makes of the operands. */
 static PyObject *or_elsewhere(PyObject *result, int op, PyObject *x, PyObject *y)
 {
@@ -34,6 +42,13 @@ static PyObject *or_elsewhere(PyObject *result, int op, PyObject *x, PyObject *y
     if (result != Py_NotImplemented)
         return result;
     Py_DECREF(result);
+    if (is_array(x) ||
+        (y && (is_array(y) || var_meets_floats(x, y) || var_meets_floats(y, x)))) {
+        result = array_apply(op, x, y);
+        if (result != Py_NotImplemented)
+            return result;
+        Py_DECREF(result);
+    }
     if (!python_function(&apply, "pyad._elementwise", "apply"))
         return NULL;
     return PyObject_CallFunction(apply, y ? "iOO" : "iO", op, x, y);
@@ -189,7 +204,8 @@ int functions_add_to(PyObject *module)
         PyModule_AddFunctions(module, other_functions) < 0 ||
         PyModule_AddFunctions(module, frame_functions) < 0 ||
         PyModule_AddFunctions(module, dual_functions) < 0 ||
-        PyModule_AddFunctions(module, many_functions) < 0)
+        PyModule_AddFunctions(module, many_functions) < 0 ||
+        PyModule_AddFunctions(module, array_functions) < 0)
         return -1;
     return add_names(module);
 }

@@ -4,6 +4,7 @@
  * or freed. */
 #include <string.h>
 
+#include "array.h"
 #include "dual.h"
 
 /* ---- where to start --------------------------------------------------------------- */
@@ -81,6 +82,21 @@ static int check_leaves(const TapeObject *tape)
     return 0;
 }
 
+/* The same for arrays, whose assignments are counted. */
+static int check_array_leaves(const TapeObject *tape)
+{
+    for (size_t i = 0; i < tape->array_leaf_count; i++) {
+        const array_leaf *entry = &tape->array_leaves[i];
+        int changed = entry->version != entry->storage->version;
+        for (size_t k = 0; changed && k < entry->storage->size; k++)
+            if (pyad_tape_adjoint(tape->core, entry->start + (uint32_t)k) != 0) {
+                raise_error(PYAD_ERROR_LEAF_CHANGED, "an array");
+                return -1;
+            }
+    }
+    return 0;
+}
+
 int raise_anomaly(TapeObject *tape, int error, uint32_t node, double derivative)
 {
     PyObject *number = PyLong_FromUnsignedLong(node);
@@ -98,20 +114,43 @@ int raise_anomaly(TapeObject *tape, int error, uint32_t node, double derivative)
     return -1;
 }
 
+int raise_array_anomaly(const char *function, TapeObject *tape, size_t from,
+                        const double *rows, uint32_t node)
+{
+    npy_intp count = (npy_intp)(tape->core->length - from);
+    PyObject *watch = PyImport_ImportModule("pyad.transforms._watch");
+    PyObject *copy = watch ? PyArray_SimpleNew(1, &count, NPY_DOUBLE) : NULL;
+    PyObject *nothing = NULL;
+    if (copy) {
+        memcpy(PyArray_DATA((PyArrayObject *)copy), rows, (size_t)count * sizeof *rows);
+        nothing = PyObject_CallMethod(watch, function, "OnOI", tape, (Py_ssize_t)from,
+                                      copy, node);
+    }
+    Py_XDECREF(watch);
+    Py_XDECREF(copy);
+    Py_XDECREF(nothing);
+    return nothing ? 0 : -1;
+}
+
 /* Under detect_anomaly: raise at the operation where the first adjoint went bad. */
 static int check_adjoints(TapeObject *tape, uint32_t from)
 {
-    uint32_t node = pyad_tape_bad_adjoint(tape->core, from);
+    const pyad_tape *core = tape->core;
+    uint32_t node = pyad_tape_bad_adjoint(core, from);
+    if (node != PYAD_CONSTANT && core->block_count)
+        return raise_array_anomaly("blame_adjoint", tape, 0, core->adjoints + 1, node);
     if (node == PYAD_CONSTANT)
         return 0;
     return raise_anomaly(tape, PYAD_ERROR_BAD_ADJOINT, node,
                          pyad_tape_adjoint(tape->core, node));
 }
 
-static int sweep_and_check(TapeObject *tape, uint32_t node, double seed)
+/* A recording that ends with the sweep can be asked only through what is alive now. */
+static int sweep_and_check(TapeObject *tape, uint32_t node, double seed, int retain)
 {
     thread_state *thread = thread_here();
-    if (!thread || tape_sweep(tape, node, seed) < 0 || check_leaves(tape) < 0)
+    if (!thread || tape_sweep(tape, node, seed, retain || thread->anomaly) < 0 ||
+        check_leaves(tape) < 0 || check_array_leaves(tape) < 0)
         return -1;
     return thread->anomaly ? check_adjoints(tape, node) : 0;
 }
@@ -162,12 +201,16 @@ PyObject *var_backward(PyObject *self, PyObject *args, PyObject *kwargs)
         find_start(self, "backward", &s) < 0)
         return NULL;
     TapeObject *tape = s.tape;
-    int status = sweep_and_check(tape, s.node, seed);
+    int status = sweep_and_check(tape, s.node, seed, retain);
     for (size_t i = 0; status == 0 && i < tape->leaf_count; i++) {
         VarObject *leaf = tape->leaves[i].leaf;
         double adjoint = pyad_tape_adjoint(tape->core, tape->leaves[i].node);
         var_set_gradient(leaf, var_gradient(leaf) + adjoint);
     }
+    for (size_t i = 0; status == 0 && i < tape->array_leaf_count; i++)
+        status =
+            storage_add_gradient(tape->array_leaves[i].storage,
+                                 tape->core->adjoints + 1 + tape->array_leaves[i].start);
     if (status == 0 && !retain && tape->depth == 0)
         tape_end(tape);
     leave_start(&s, status < 0);
@@ -225,6 +268,24 @@ static PyObject *read_var(reader *r, VarObject *x)
     return x->registrations ? read_sum(r, x) : PyFloat_FromDouble(0.0);
 }
 
+/* The adjoints of an array; of a leaf that was registered more than once their sum. */
+static PyObject *read_array(reader *r, ArrayObject *a)
+{
+    Storage *s = a->storage;
+    TapeObject *tape = r->tape;
+    if (s->generation == CONSTANT_GENERATION)
+        return raise_error(PYAD_ERROR_CONSTANT_GIVEN);
+    if (storage_is_recorded(s)) {
+        if (storage_check(s) < 0)
+            return NULL;
+        if (s->tape != tape)
+            return raise_error(PYAD_ERROR_OTHER_TAPE);
+    }
+    if (r->checking)
+        Py_RETURN_NONE;
+    return array_adjoints(a, tape);
+}
+
 static PyObject *read_tree(reader *r, PyObject *xs);
 
 /* The items are held while they are read: a container among them runs Python code. */
@@ -276,6 +337,8 @@ static PyObject *read_tree(reader *r, PyObject *xs)
 {
     if (is_var(xs))
         return read_var(r, (VarObject *)xs);
+    if (is_array(xs))
+        return read_array(r, (ArrayObject *)xs);
     if (is_dual(xs) && dual_retrace(((DualObject *)xs)->level) < 0)
         return NULL;
     if (Py_EnterRecursiveCall(" in pyad.gradient"))
@@ -289,6 +352,15 @@ static PyObject *read_tree(reader *r, PyObject *xs)
     return result;
 }
 
+/* Of an array of results: of their sum, weighted with the seed. */
+static PyObject *gradient_of_array(PyObject *args, PyObject *kwargs)
+{
+    static PyObject *elsewhere;
+    return python_function(&elsewhere, "pyad.array._sweeps", "gradient")
+               ? PyObject_Call(elsewhere, args, kwargs)
+               : NULL;
+}
+
 PyObject *gradient(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"y", "xs", "seed", "retain_graph", "create_graph", NULL};
@@ -300,6 +372,8 @@ PyObject *gradient(PyObject *module, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|Opp:gradient", names, &y, &xs,
                                      &given, &retain, &create))
         return NULL;
+    if (is_array(y))
+        return gradient_of_array(args, kwargs);
     if (is_dual(y) && dual_retrace(((DualObject *)y)->level) < 0)
         return NULL;
     if (create || (is_var(y) && ((VarObject *)y)->tape->depth))
@@ -309,7 +383,7 @@ PyObject *gradient(PyObject *module, PyObject *args, PyObject *kwargs)
         return NULL;
     reader r = {.tape = s.tape, .checking = 1};
     PyObject *checked = read_tree(&r, xs), *result = NULL;
-    if (checked && sweep_and_check(s.tape, s.node, seed) == 0) {
+    if (checked && sweep_and_check(s.tape, s.node, seed, retain) == 0) {
         r.checking = 0;
         result = read_tree(&r, xs);
     }

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "array.h"
 #include "dual.h"
 
 _Static_assert(offsetof(VarObject, value) == offsetof(HandleObject, value) &&
@@ -164,6 +165,25 @@ PyObject *handle_get_zero(PyObject *x, void *closure)
     return PyFloat_FromDouble(0.0);
 }
 
+/* A number answers as numpy.float64 does: an array without dimensions. */
+PyObject *handle_get_shape(PyObject *x, void *closure)
+{
+    (void)x, (void)closure;
+    return PyTuple_New(0);
+}
+
+PyObject *handle_get_size(PyObject *x, void *closure)
+{
+    (void)x, (void)closure;
+    return PyLong_FromLong(1);
+}
+
+PyObject *handle_get_ndim(PyObject *x, void *closure)
+{
+    (void)x, (void)closure;
+    return PyLong_FromLong(0);
+}
+
 /* f"{x:.3f}" formats the value; without a format it is the repr. */
 static PyObject *format(PyObject *self, PyObject *specification)
 {
@@ -192,6 +212,7 @@ PyMethodDef handle_methods[] = {
      "detach()\n--\n\nThe same value as a constant, which float() accepts."},
     {"is_integer", is_integer, METH_NOARGS,
      "is_integer()\n--\n\nWhether the value is a whole number."},
+    {"item", conjugate, METH_NOARGS, "item()\n--\n\nThe number itself."},
     {"conjugate", conjugate, METH_NOARGS, "conjugate()\n--\n\nThe number itself."},
     {"__format__", format, METH_O, NULL},
     {"__floor__", whole_floor, METH_NOARGS, NULL},

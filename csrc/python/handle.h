@@ -13,6 +13,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "blocks/life.h"
 #include "record.h"
 
 /* A function that makes no call saves no register; it stays so as long as what it goes on
@@ -53,6 +54,13 @@ typedef struct {
     uint32_t node;
 } leaf_entry;
 
+/* A leaf array registered in this generation: see array.h. */
+typedef struct {
+    struct Storage *storage; /* held */
+    uint32_t start;
+    uint64_t version; /* of its value when it was registered */
+} array_leaf;
+
 /* A stretch of a recording that a transform makes within a recording: what to go back to.
  */
 typedef struct {
@@ -69,8 +77,11 @@ struct TapeObject {
     uint64_t adjoint_generation; /* the recording that the adjoints belong to */
     leaf_entry *leaves;          /* registered in this generation */
     size_t leaf_count, leaf_capacity;
-    PyObject *origins;  /* under detect_anomaly: {node: "file:line"}, else NULL */
-    tape_frame *frames; /* of transforms that are running, the innermost last */
+    array_leaf *array_leaves; /* likewise */
+    size_t array_leaf_count, array_leaf_capacity;
+    struct Storage *runs; /* alive, with their values on this tape; the newest first */
+    PyObject *origins;    /* under detect_anomaly: {node: "file:line"}, else NULL */
+    tape_frame *frames;   /* of transforms that are running, the innermost last */
     size_t depth, frame_capacity;
     const void *owner; /* of the frames: the thread that entered the outermost */
     double *scratch;   /* adjoints of a frame */
@@ -152,9 +163,10 @@ uint32_t tape_register(TapeObject *tape, VarObject *leaf);
 void tape_take_back(TapeObject *tape, size_t length, size_t arguments, size_t leaf_count);
 /* End the generation: unregister the leaves, start again from zero nodes. */
 void tape_end(TapeObject *tape);
-/* Reverse sweep from a node, without the interpreter lock where that pays. -1 with an
- * exception. */
-int tape_sweep(TapeObject *tape, uint32_t node, double seed);
+/* Reverse sweep from a node, without the interpreter lock where that pays. Without
+ * `keep_all`, of arrays only the adjoints of those alive are kept. -1 with an exception.
+ */
+int tape_sweep(TapeObject *tape, uint32_t node, double seed, int keep_all);
 
 /* True if a handle of this generation stands on the tape: in its innermost frame, or in
  * one around it. */
@@ -265,6 +277,20 @@ PyObject *handle_int(PyObject *x);
 PyObject *handle_get_value(PyObject *x, void *closure);
 PyObject *handle_get_self(PyObject *x, void *closure);
 PyObject *handle_get_zero(PyObject *x, void *closure);
+PyObject *handle_get_shape(PyObject *x, void *closure);
+PyObject *handle_get_size(PyObject *x, void *closure);
+PyObject *handle_get_ndim(PyObject *x, void *closure);
+/* A number answers as numpy.float64 does: an array without dimensions. But it has no
+ * dtype: NumPy's mean of an array of objects would turn it into a float by that. */
+#define HANDLE_GETSET                                                                    \
+    {"real", handle_get_self, NULL, "The number itself.", NULL},                         \
+        {"imag", handle_get_zero, NULL, "0.0", NULL},                                    \
+        {"T", handle_get_self, NULL, "The number itself.", NULL},                        \
+        {"shape", handle_get_shape, NULL, "(): it is one number.", NULL},                \
+        {"ndim", handle_get_ndim, NULL, "0", NULL},                                      \
+    {                                                                                    \
+        "size", handle_get_size, NULL, "1", NULL                                         \
+    }
 extern PyMethodDef handle_methods[];
 
 /* ---- operand.c -------------------------------------------------------------------- */
@@ -324,6 +350,12 @@ extern PyNumberMethods var_as_number;
 
 /* Raise a row of detect_anomaly for a node with its adjoint or tangent; always -1. */
 int raise_anomaly(TapeObject *tape, int error, uint32_t node, double derivative);
+/* Likewise where arrays are on the tape, by a function of pyad.transforms._watch: finds
+ * the operation from the rows of the sweep over the nodes from `from` on. */
+int raise_array_anomaly(const char *function, TapeObject *tape, size_t from,
+                        const double *rows, uint32_t node);
+/* The name of the operation that made a node, as a str. */
+PyObject *operation_of(const pyad_tape *core, uint32_t node);
 
 /* ---- functions.c, many.c, gradient.c, ufunc.c ------------------------------------- */
 
@@ -341,4 +373,6 @@ extern PyMethodDef many_functions[];
 extern PyMethodDef frame_functions[];
 PyObject *var_backward(PyObject *self, PyObject *args, PyObject *kwargs);
 PyObject *gradient(PyObject *module, PyObject *args, PyObject *kwargs);
+/* The operation that a NumPy ufunc means: -1 for none, -2 with an exception. */
+int ufunc_operation(PyObject *ufunc);
 PyObject *handle_array_ufunc(PyObject *self, PyObject *args, PyObject *kwargs);

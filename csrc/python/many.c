@@ -1,5 +1,6 @@
 /* Operations of any number of arguments on handles: sum, dot, lincomb, prod, logsumexp,
  * norm, and from_partials, a node whose value and partials the user computed. */
+#include "array.h"
 #include "dual.h"
 
 /* Scratch for `count` operands: the sequence(s) laid side by side, and their values. */
@@ -46,8 +47,24 @@ static PyObject *apply_many(int op, operands *o)
     return operands_finish(o, status, result, pyad_op_describe(op)->name);
 }
 
+/* An Array goes to NumPy's function of the same meaning, as one block. */
+static PyObject *apply_to_arrays(const char *what, PyObject *const *args,
+                                 Py_ssize_t count)
+{
+    static PyObject *reduce;
+    PyObject *name = PyUnicode_FromString(what), *result = NULL;
+    if (name && python_function(&reduce, "pyad.array._functions", "reduce")) {
+        PyObject *given[] = {name, args[0], count > 1 ? args[1] : NULL};
+        result = PyObject_Vectorcall(reduce, given, (size_t)count + 1, NULL);
+    }
+    Py_XDECREF(name);
+    return result;
+}
+
 static PyObject *apply_to_one(int op, const char *what, PyObject *x)
 {
+    if (is_array(x))
+        return apply_to_arrays(what, &x, 1);
     scratch s;
     PyObject *items = items_of(x, what);
     if (!items)
@@ -85,6 +102,8 @@ static PyObject *apply_to_two(int op, const char *what, PyObject *const *args,
     if (given != 2)
         return raise_error(PYAD_ERROR_ARGUMENTS,
                            "pyad.dot and pyad.lincomb take two sequences");
+    if (is_array(args[0]) || is_array(args[1]))
+        return apply_to_arrays(what, args, 2);
     PyObject *xs = items_of(args[0], what);
     PyObject *ys = xs ? items_of(args[1], what) : NULL;
     PyObject *result = NULL;

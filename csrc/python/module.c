@@ -1,4 +1,6 @@
 /* pyad._handle: the module that holds the handle types and the functions on them. */
+#define PYAD_IMPORTS_NUMPY
+#include "array.h"
 #include "dual.h"
 
 /* ---- making variables ------------------------------------------------------------- */
@@ -101,15 +103,20 @@ static struct PyModuleDef definition = {
 PyMODINIT_FUNC PyInit__handle(void);
 PyMODINIT_FUNC PyInit__handle(void)
 {
+    import_array();
+    if (numpy_loops_load() < 0)
+        return NULL;
     Var_Type.tp_methods = var_methods();
     Dual_Type.tp_methods = dual_methods();
     if (PyType_Ready(&Var_Type) < 0 || PyType_Ready(&Dual_Type) < 0 ||
-        PyType_Ready(&Tape_Type) < 0 || PyType_Ready(&Mode_Type) < 0)
+        PyType_Ready(&Array_Type) < 0 || PyType_Ready(&Tape_Type) < 0 ||
+        PyType_Ready(&Mode_Type) < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (module &&
         (PyModule_AddType(module, &Var_Type) < 0 ||
          PyModule_AddType(module, &Dual_Type) < 0 ||
+         PyModule_AddType(module, &Array_Type) < 0 ||
          PyModule_AddType(module, &Tape_Type) < 0 ||
          PyModule_AddType(module, &Mode_Type) < 0 || functions_add_to(module) < 0))
         Py_CLEAR(module);

@@ -1,5 +1,5 @@
 /* Raising: a row of errors.def becomes an exception of pyad/errors.py. */
-#include "handle.h"
+#include "array.h"
 
 PyObject *python_function(PyObject **cache, const char *module, const char *name)
 {
@@ -23,6 +23,8 @@ PyObject *raise_error(int error, ...)
 {
     static PyObject *build;
     va_list arguments;
+    if (error == PYAD_ERROR_RULE_FAILED && rule_raise_pending())
+        return NULL;
     va_start(arguments, error);
     PyObject *message = PyUnicode_FromFormatV(pyad_error_text(error), arguments);
     va_end(arguments);

@@ -1,6 +1,7 @@
 /* Tape, the Python type: owns a recording and the register of its leaves. The Python
  * class pyad.Tape adds inspection to it. */
-#include "handle.h"
+#include "blocks/record.h"
+#include "array.h"
 
 /* A thread's own tape grows no further than this while nobody can reach what is recorded
  * on it. */
@@ -34,6 +35,7 @@ static PyObject *tape_type_new(PyTypeObject *type, PyObject *args, PyObject *kwa
         Py_DECREF(tape);
         return raise_error(PYAD_ERROR_NO_MEMORY);
     }
+    tape->core->loops = &numpy_loops;
     tape->generation = tape_new_generation();
     return (PyObject *)tape;
 }
@@ -68,6 +70,7 @@ static void unregister(TapeObject *tape, size_t from)
 
 void tape_end(TapeObject *tape)
 {
+    storages_settle(tape, 0);
     pyad_tape_clear(tape->core);
     tape->duplicates = 0;
     tape->generation = tape_new_generation();
@@ -75,6 +78,7 @@ void tape_end(TapeObject *tape)
         tape->live = tape->generation;
     Py_CLEAR(tape->origins);
     unregister(tape, 0);
+    storages_unregister(tape, 0);
 }
 
 static void tape_dealloc(TapeObject *tape)
@@ -82,6 +86,7 @@ static void tape_dealloc(TapeObject *tape)
     if (tape->core)
         tape_end(tape);
     PyMem_Free(tape->leaves);
+    PyMem_Free(tape->array_leaves);
     PyMem_Free(tape->frames);
     PyMem_RawFree(tape->scratch);
     pyad_tape_free(tape->core);
@@ -162,9 +167,9 @@ void tape_take_back(TapeObject *tape, size_t length, size_t arguments, size_t le
 {
     if (tape->origins)
         forget_origins(tape, length);
+    storages_settle(tape, length);
     unregister(tape, leaf_count);
-    tape->core->length = length;
-    tape->core->arguments = arguments;
+    pyad_tape_truncate(tape->core, length, arguments);
 }
 
 /* ---- sweeping --------------------------------------------------------------------- */
@@ -183,17 +188,19 @@ void tape_release(TapeObject *tape)
         thread_refresh(thread);
 }
 
-int tape_sweep(TapeObject *tape, uint32_t node, double seed)
+int tape_sweep(TapeObject *tape, uint32_t node, double seed, int keep_all)
 {
     if (tape_check_idle(tape) < 0)
         return -1;
-    int status;
+    int status, (*sweep)(pyad_tape *, uint32_t, double) =
+                    keep_all ? pyad_tape_backward : pyad_tape_backward_lean;
+    storages_hold(tape);
     if (node < SWEEP_HOLDS_LOCK) {
-        status = pyad_tape_backward(tape->core, node, seed);
+        status = sweep(tape->core, node, seed);
     } else {
         tape_hold(tape);
         Py_BEGIN_ALLOW_THREADS
-            status = pyad_tape_backward(tape->core, node, seed);
+            status = sweep(tape->core, node, seed);
         Py_END_ALLOW_THREADS
         tape_release(tape);
     }

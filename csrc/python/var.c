@@ -1,6 +1,6 @@
 /* Var, the type: making, reading, copying. Its arithmetic is in operators.c.
  */
-#include "handle.h"
+#include "array.h"
 
 static const size_t FREE_VARS_KEPT = 8192;
 VarObject *free_vars;
@@ -104,6 +104,17 @@ static int belongs_to_ended(const VarObject *x)
     return is_intermediate(x) && !tape_knows(x->tape, x->generation);
 }
 
+PyObject *operation_of(const pyad_tape *core, uint32_t node)
+{
+    pyad_block_info info;
+    uint32_t block = pyad_tape_block_of(core, node);
+    if (block == PYAD_NO_BLOCK)
+        return PyUnicode_FromString(pyad_op_describe(core->ops[node])->name);
+    pyad_tape_block(core, block, &info);
+    return info.is_partial ? PyUnicode_FromFormat("partial of %s", info.name)
+                           : PyUnicode_FromString(info.name);
+}
+
 PyObject *var_operation(VarObject *x)
 {
     if (!is_intermediate(x))
@@ -111,7 +122,7 @@ PyObject *var_operation(VarObject *x)
                                                                      : "constant");
     if (belongs_to_ended(x) || x->tape->busy)
         return PyUnicode_FromString("an ended recording");
-    return PyUnicode_FromString(pyad_op_describe(x->tape->core->ops[x->node])->name);
+    return operation_of(x->tape->core, x->node);
 }
 
 static PyObject *var_repr(PyObject *self)
@@ -283,8 +294,7 @@ static PyGetSetDef var_getset[] = {
     {"tape", (getter)get_tape, NULL, "The tape it is recorded on, or None.", NULL},
     {"is_leaf", (getter)get_is_leaf, NULL, "True if it was not computed from variables.",
      NULL},
-    {"real", handle_get_self, NULL, "The variable itself.", NULL},
-    {"imag", handle_get_zero, NULL, "0.0", NULL},
+    HANDLE_GETSET,
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -357,6 +367,8 @@ static PyMethodDef own_methods[] = {
     {"__copy__", var_copy, METH_NOARGS, NULL},
     {"__deepcopy__", var_copy, METH_O, NULL},
     {"__reduce__", var_reduce, METH_NOARGS, NULL},
+    {"__array_function__", (PyCFunction)(void (*)(void))handle_array_function,
+     METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 PyMethodDef *var_methods(void)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -9,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pyad import _handle
-from pyad._binding import check, error, ffi, lib
+from pyad._binding import check, error, ffi, lib, status_of
 from pyad._handle import Var
 from pyad.tape import CONSTANT, Tape
-from pyad.transforms._trees import Shape, flatten
+from pyad.transforms._trees import Numbers, Rows, Shape, flatten, numbers_of, values_of
 from pyad.transforms._watch import (
     is_watching,
     lines_of,
@@ -30,6 +31,8 @@ _BLOCK = 8
 
 _IN_CACHE = 2**17
 """Numbers of a sweep, a megabyte, up to which more seeds share it."""
+
+_NEEDS_RECORDING = status_of("NEEDS_RECORDING")
 
 
 def position_of(argnums: int | tuple[int, ...], argnum: int | tuple[int, ...] | None) -> Any:
@@ -61,7 +64,9 @@ def check_places(argnums: int | tuple[int, ...], args: Sequence[Any]) -> None:
 
 def as_scalar(output: Any, transform: str) -> Any:
     """A result that must be one number: NumPy's, and arrays without dimensions, among them."""
-    y = output[()] if isinstance(output, np.ndarray) and output.shape == () else output
+    y = output
+    if isinstance(y, (np.ndarray, _handle.Array)) and y.shape == ():
+        y = y[()]
     _handle._refuse_dual(y)
     if not isinstance(y, (Var, float, int, np.floating, np.integer)):
         raise error("NOT_A_SCALAR", transform, type(output).__name__)
@@ -94,12 +99,12 @@ class Recording:
             if isinstance(self.argnums, tuple)
             else self.args[self.argnums]
         )
-        numbers, self.shape = flatten(selected, "a differentiated argument")
+        leaves, self.shape = flatten(selected, "a differentiated argument")
         self.tape, self.start = _handle._enter()
         try:
-            self.aliases: list[Var] = _handle._aliases(self.tape, numbers)
-            # f gets containers of its own: it may assign into them.
-            given = self.shape.build(iter(self.aliases))
+            aliases, self.places = _handle._aliases(self.tape, leaves)
+            # f gets containers and arrays of its own: it may assign into them.
+            given = self.shape.build(iter(aliases))
             if isinstance(self.argnums, tuple):
                 for i, item in zip(self.argnums, given, strict=True):
                     self.args[i] = item
@@ -107,7 +112,6 @@ class Recording:
                 self.args[self.argnums] = given
             self.output: Any = self.f(*self.args, **self.kwargs)
             self.open: bool = _handle._is_open(self.tape)
-            self.variables: list[int] = [alias.node for alias in self.aliases]  # type: ignore[misc]
         except BaseException:
             self._leave(keep=False)
             raise
@@ -132,32 +136,42 @@ class Recording:
         """The frame as a tape of its own, whose node 0 is the first of the frame."""
         return _handle._copy(self.tape, self.start)
 
+    @functools.cached_property
+    def variables(self) -> Rows:
+        """The nodes of the differentiated arguments, one after the other."""
+        first, count = self.places[:, 0], np.abs(self.places[:, 1])  # -1 says: a number
+        before = np.cumsum(count) - count
+        return (np.repeat(first - before, count) + np.arange(count.sum())).astype(np.uint32)
+
     # ---- the result -------------------------------------------------------------------
 
     def scalar(self, transform: str) -> Any:
         """The output, which must be one number."""
         return as_scalar(self.output, transform)
 
+    def nodes_of(self, leaves: list[Any]) -> tuple[Numbers, Rows]:
+        """Leaves as a vector, and their nodes; `CONSTANT` for what is not of this frame."""
+        numbers = numbers_of(leaves, self.tape, "the result of a function", strict=False)
+        inside = numbers.rows > self.start
+        return numbers, np.where(inside, numbers.rows - np.uint32(1), CONSTANT).astype(np.uint32)
+
     def node_of(self, y: Any) -> int:
         """The node of a result, `CONSTANT` if it does not belong to this frame."""
-        if isinstance(y, Var) and not y.is_leaf and y.node is None:
-            raise error("STALE", repr(y.value))
-        if isinstance(y, Var) and y.tape is self.tape and y.node is not None:
-            return y.node if y.node >= self.start else CONSTANT
-        return CONSTANT
+        return int(self.nodes_of([y])[1][0])
 
-    def outputs(self) -> tuple[list[Any], list[int], Shape]:
-        """The numbers of the output, their nodes, and its shape."""
-        numbers, shape = flatten(self.output, "the result of a differentiated function")
-        for y in numbers:
+    def outputs(self) -> tuple[list[Any], Numbers, Rows, Shape]:
+        """The leaves of the output, as a vector, their nodes, and its shape."""
+        leaves, shape = flatten(self.output, "the result of a differentiated function")
+        for y in leaves:
             _handle._refuse_dual(y)
-        return numbers, [self.node_of(y) for y in numbers], shape
+        numbers, nodes = self.nodes_of(leaves)
+        return leaves, numbers, nodes, shape
 
     # ---- native sweeps ----------------------------------------------------------------
 
-    def gradient(self, y: Any, seed: float = 1.0) -> list[float]:
-        """The derivatives of `y` in the aliases."""
-        return _handle._gradient(self.tape, y, self.aliases, seed)
+    def gradient(self, y: Any, seed: float = 1.0) -> list[Any]:
+        """The derivatives of `y` in the arguments: a float or a flat array for each."""
+        return _handle._gradient(self.tape, y, self.places, seed)
 
     def _blocks(self, seeds: int) -> Iterator[slice]:
         """The seeds in blocks that share a sweep."""
@@ -171,16 +185,17 @@ class Recording:
         padded = width if width < 2 or width > _BLOCK else 4 if width <= 4 else 8
         return np.zeros((len(self.tape) - self.start + 1, padded))
 
-    def _row_of(self, nodes: Sequence[int]) -> npt.NDArray[np.int64]:
+    def _row_of(self, nodes: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Rows of nodes in an array for the sweeps; row 0 belongs to the constants."""
-        known = np.array(nodes, dtype=np.int64)
+        known = np.asarray(nodes, dtype=np.int64)
         return np.where(known == CONSTANT, 0, known - self.start + 1)
 
     def _sweep(self, sweep: Any, rows: Matrix) -> None:
         with self.tape._held() as core:
-            sweep(core, self.start, rows.shape[1], ffi.from_buffer("double[]", rows))
+            status = sweep(core, self.start, rows.shape[1], ffi.from_buffer("double[]", rows))
+        check(status)
 
-    def jacobian_by_rows(self, nodes: Sequence[int]) -> Matrix:
+    def jacobian_by_rows(self, nodes: npt.ArrayLike) -> Matrix:
         """The Jacobian of the nodes in the aliases, by reverse sweeps, `_BLOCK` rows at a time."""
         inputs, outputs = self._row_of(self.variables), self._row_of(nodes)
         result = np.empty((len(outputs), len(inputs)))
@@ -196,7 +211,7 @@ class Recording:
             result[part] = rows[inputs, : len(block)].T
         return result
 
-    def jacobian_by_columns(self, nodes: Sequence[int]) -> Matrix:
+    def jacobian_by_columns(self, nodes: npt.ArrayLike) -> Matrix:
         """The same by forward sweeps, `_BLOCK` columns at a time."""
         inputs, outputs = self._row_of(self.variables), self._row_of(nodes)
         result = np.empty((len(outputs), len(inputs)))
@@ -209,7 +224,7 @@ class Recording:
             result[:, part] = rows[outputs, : len(block)]
         return result
 
-    def tangents(self, nodes: Sequence[int], directions: Matrix) -> Matrix:
+    def tangents(self, nodes: npt.ArrayLike, directions: Matrix) -> Matrix:
         """Directional derivatives of the nodes: (nodes, k) for directions of shape (inputs, k)."""
         width = directions.shape[1]
         rows = self._rows(width)
@@ -218,7 +233,7 @@ class Recording:
         self._watch_tangents(rows, nodes)
         return rows[self._row_of(nodes), :width]
 
-    def _watch_tangents(self, rows: Matrix, nodes: Sequence[int]) -> None:
+    def _watch_tangents(self, rows: Matrix, nodes: npt.ArrayLike) -> None:
         if is_watching():
             lines = lines_of(self.tape, self.start)
             refuse_tangents(self.tape, self.start, rows[1:], nodes, lines)
@@ -241,6 +256,8 @@ class Recording:
             with self.tape._held() as core:
                 arrays = (ffi.from_buffer("double[]", a) for a in (tangents, adjoints, second))
                 status = lib.pyad_tape_second(core, self.start, tangents.shape[1], *arrays)
+            if status == _NEEDS_RECORDING:
+                return self._second_recorded(node, directions)
             check(status)
             if is_watching():
                 lines = lines_of(self.tape, self.start)
@@ -248,34 +265,80 @@ class Recording:
             result[:, part] = second[inputs, :width]
         return result
 
+    def _second_recorded(self, node: int, directions: Matrix) -> Matrix:
+        """`second` where an array operation knows its first derivative only.
+
+        By a forward sweep over the recorded gradient, which is taken back with the frame.
+        """
+        slopes = self.frame_nodes(self.recorded_gradient(node))
+        result = np.zeros(directions.shape)
+        for part in self._blocks(directions.shape[1]):
+            result[:, part] = self.tangents(slopes, directions[:, part])
+        return result
+
     # ---- recorded sweeps, after keep() ------------------------------------------------
 
-    def recorded_gradient(self, node: int, seed: Any = 1.0) -> list[Any]:
-        """The derivatives of a node in the aliases, as variables of the recording around."""
+    def recorded_gradient(self, node: int, seed: float = 1.0) -> Numbers:
+        """The derivatives of a node in the arguments, as variables of the recording around."""
+        nodes = np.array([node], np.uint32)
+        return self.recorded_reverse(nodes, Numbers(np.array([seed]), np.zeros(1, np.uint32)))
+
+    def recorded_reverse(self, nodes: Rows, seeds: Numbers) -> Numbers:
+        """The products of seeds on nodes with their Jacobian in the arguments."""
         self._check_recording()
-        return _handle._record_reverse(self.tape, self.start, node, self.variables, [seed])
+        known = nodes != CONSTANT
+        seeded = (nodes[known], seeds.values[known], seeds.rows[known])
+        return Numbers(*_handle._record_reverse(self.tape, self.start, *seeded, self.variables))
+
+    def recorded_forward(self, nodes: Rows, tangents: Numbers) -> Numbers:
+        """The directional derivatives of nodes, as variables of the recording around."""
+        given = (self.variables, tangents.values, tangents.rows)
+        return Numbers(*_handle._record_forward(self.tape, self.start, *given, nodes))
 
     def _check_recording(self) -> None:
         """Refuse a pullback that outlived the recording around the frame."""
         if self._left and not self.tape._knows(self._generation):
             raise error("STALE", "of a pullback")
 
-    def recorded_tangent(self, node: int, tangents: list[Any]) -> Any:
-        """The directional derivative of a node, as a variable of the recording around."""
-        return _handle._record_forward(self.tape, self.start, node, self.variables, tangents)
+    def frame_nodes(self, numbers: Numbers) -> Rows:
+        """The nodes of numbers that were recorded in this frame, `CONSTANT` for others."""
+        inside = numbers.rows > self.start
+        return np.where(inside, numbers.rows - np.uint32(1), CONSTANT).astype(np.uint32)
 
     def handle(self, number: Any, node: int) -> Any:
         """A result of the frame that was kept as a variable of the recording around it."""
         return number if node == CONSTANT else _handle._at(self.tape, node)
 
+    def handles(self, leaves: list[Any], numbers: Numbers, nodes: Rows) -> list[Any]:
+        """The same for all leaves of an output, whose vector and nodes are given."""
+        start, results = 0, []
+        for leaf in leaves:
+            size = leaf.size if isinstance(leaf, (np.ndarray, _handle.Array)) else 1
+            part = slice(start, start + size)
+            start += size
+            if not isinstance(leaf, (np.ndarray, _handle.Array)):
+                results.append(self.handle(leaf, int(nodes[part][0])))
+            elif (nodes[part] != CONSTANT).any():
+                parts = numbers.values[part], numbers.rows[part]
+                results.append(_handle._array_of_parts(*parts, self.tape).reshape(leaf.shape))
+            else:
+                results.append(leaf)
+        return results
+
 
 def as_numbers(given: list[Any], recording: bool | None = None) -> list[Any]:
-    """Numbers given beside the arguments; if nothing is recorded, variables are numbers, too."""
+    """Leaves given beside the arguments; if nothing is recorded, variables are numbers, too."""
     if _handle._is_recording() if recording is None else recording:
         return given
-    return [x.value if isinstance(x, Var) else x for x in given]
+    return [values_of(x) for x in given]
 
 
-def is_nested(tree: Sequence[Any]) -> bool:
-    """True if any number is a variable: then the derivative may be differentiated again."""
-    return any(isinstance(x, Var) and x.requires_grad for x in tree)
+def is_nested(leaves: Sequence[Any]) -> bool:
+    """True if any leaf is a variable: then the derivative may be differentiated again."""
+    return any(
+        x.requires_grad if isinstance(x, (Var, _handle.Array)) else _is_objects(x) for x in leaves
+    )
+
+
+def _is_objects(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype == object

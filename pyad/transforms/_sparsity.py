@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pyad import _handle
 from pyad._binding import check, error, ffi, lib
 from pyad.tape import CONSTANT, Tape
 
 __all__ = [
     "HessianPattern",
     "JacobianPattern",
+    "Scalars",
     "SparsityPattern",
     "hessian_pattern",
     "hessian_values",
@@ -235,6 +237,36 @@ class HessianPattern(SparsityPattern):
         self._lanes = _frozen(colours[np.where(flipped, rows, self.indices)])
 
 
+# ---- recordings of scalar nodes -----------------------------------------------------------------
+
+
+class Scalars:
+    """A recording from one node on, in which every array operation is written out.
+
+    That is the recording itself if it has none, else a copy: patterns and colours are of nodes
+    one by one, and so are the sweeps for the values. `nodes` gives the numbers of nodes here.
+    """
+
+    def __init__(self, tape: Tape, from_: int) -> None:
+        self.tape, self.start = tape, from_
+        self._from, self._map = from_, None
+        with tape._held() as core:
+            has_blocks = lib.pyad_tape_blocks(core, from_) > 0
+        if has_blocks:
+            self.tape, places = _handle._expand(tape, from_)
+            self.start, self._map = 0, np.frombuffer(places, np.uint32)
+
+    def nodes(self, nodes: npt.ArrayLike) -> Nodes:
+        """The same nodes here; those that are constant, or before the recording, are `CONSTANT`."""
+        known = _nodes(nodes)
+        if self._map is None:
+            return known
+        found = np.full(known.shape, CONSTANT, np.uint32)
+        inside = (known != CONSTANT) & (known >= self._from)
+        found[inside] = self._map[known[inside] - self._from]
+        return found
+
+
 # ---- patterns of recordings -------------------------------------------------------------------
 
 
@@ -288,7 +320,7 @@ def jacobian_values(
     with tape._held() as core:
         for start, entries in pattern._blocks(width):
             _seed(rows, pattern, seed_rows, start)
-            sweep(core, from_, width, ffi.from_buffer("double[]", rows))
+            check(sweep(core, from_, width, ffi.from_buffer("double[]", rows)))
             data[entries] = rows[read_rows[entries], pattern._lanes[entries] - start]
     return data
 

@@ -1,24 +1,56 @@
-"""Arguments and results of functions as flat lists of numbers, and back again.
+"""Arguments and results of functions as lists of leaves, and back again.
 
-A tree is a number, an array, or a list, tuple, named tuple or dict of trees. Its `Shape` remembers
-everything but the numbers.
+A tree is a leaf (a number or an array), or a list, tuple, named tuple or dict of trees. Its `Shape`
+remembers everything but the numbers. One after the other, the numbers of all leaves make a vector.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from numbers import Real
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
+import numpy.typing as npt
 
 from pyad import _handle
 from pyad._binding import error
 from pyad._handle import Dual, Var
 
-__all__ = ["Array", "Branch", "Scalar", "Shape", "flatten", "flatten_like", "is_flat"]
+__all__ = [
+    "Array",
+    "Branch",
+    "Numbers",
+    "Scalar",
+    "Shape",
+    "flatten",
+    "flatten_like",
+    "is_flat",
+    "numbers_of",
+    "values_of",
+]
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.uint32]
+
+
+class Numbers(NamedTuple):
+    """A vector of numbers and variables: values, and of each the node on a tape + 1, or 0."""
+
+    values: Floats
+    rows: Rows
+
+    def part(self, start: int, end: int) -> Numbers:
+        """Those from `start` to before `end`."""
+        return Numbers(self.values[start:end], self.rows[start:end])
+
+    @property
+    def any_variable(self) -> bool:
+        """True if any of them is a variable."""
+        return bool(self.rows.any())
 
 
 @dataclass(frozen=True)
@@ -28,9 +60,13 @@ class Scalar:
     size = 1
     shape: tuple[int, ...] = ()
 
-    def build(self, numbers: Iterator[Any]) -> Any:
-        """The next number."""
-        return next(numbers)
+    def build(self, leaves: Iterator[Any]) -> Any:
+        """The next leaf."""
+        return next(leaves)
+
+
+SCALAR = Scalar()
+"""The only one of its kind that trees are made of."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +80,9 @@ class Array:
         """How many numbers it holds."""
         return int(np.prod(self.shape, dtype=np.int64))
 
-    def build(self, numbers: Iterator[Any]) -> Any:
-        """An array of the next numbers: of floats, or of objects if variables are among them."""
-        return as_array(list(islice(numbers, self.size)), self.shape)
+    def build(self, leaves: Iterator[Any]) -> Any:
+        """The next leaf, in this shape."""
+        return next(leaves).reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -62,9 +98,16 @@ class Branch:
         """How many numbers it holds."""
         return sum(child.size for child in self.children)
 
-    def build(self, numbers: Iterator[Any]) -> Any:
-        """The same structure with other numbers."""
-        return self.join([child.build(numbers) for child in self.children])
+    @functools.cached_property
+    def is_flat(self) -> bool:
+        """True if all children are numbers."""
+        return self.children.count(SCALAR) == len(self.children)
+
+    def build(self, leaves: Iterator[Any]) -> Any:
+        """The same structure with other leaves."""
+        if self.is_flat:
+            return self.join(list(itertools.islice(leaves, len(self.children))))
+        return self.join([child.build(leaves) for child in self.children])
 
     def join(self, items: Sequence[Any]) -> Any:
         """The same structure around given items."""
@@ -80,67 +123,123 @@ Shape = Scalar | Array | Branch
 
 def is_flat(shape: Shape) -> TypeGuard[Branch]:
     """True for a list, tuple or dict of numbers."""
-    return isinstance(shape, Branch) and all(type(child) is Scalar for child in shape.children)
+    return isinstance(shape, Branch) and shape.is_flat
 
 
-def as_array(numbers: list[Any], shape: tuple[int, ...]) -> Any:
-    """An array of floats, or of objects if any of them is no float."""
-    if all(type(x) is float for x in numbers):
-        return np.array(numbers, dtype=np.float64).reshape(shape)
-    array = np.empty(len(numbers), dtype=object)
-    array[:] = numbers
-    return array.reshape(shape)
+def leaf_shapes(shape: Shape) -> Iterator[Scalar | Array]:
+    """The shapes of the leaves, in order."""
+    if isinstance(shape, Branch):
+        for child in shape.children:
+            yield from leaf_shapes(child)
+    else:
+        yield shape
+
+
+def split(shape: Shape, values: Floats) -> Any:
+    """A vector of floats in the structure of `shape`."""
+    return shape.build(_pieces(shape, values))
+
+
+def _pieces(shape: Shape, values: Floats) -> Iterator[Any]:
+    start = 0
+    for leaf in leaf_shapes(shape):
+        if isinstance(leaf, Scalar):
+            yield float(values[start])
+            start += 1
+        else:
+            yield values[start : start + leaf.size]
+            start += leaf.size
+
+
+def split_variables(shape: Shape, numbers: Numbers, tape: Any) -> Any:
+    """A vector of numbers and variables of a tape in the structure of `shape`."""
+    return shape.build(iter(variables_of(shape, numbers, tape)))
+
+
+def variables_of(shape: Shape, numbers: Numbers, tape: Any) -> list[Any]:
+    """The leaves that the vector holds: floats and Vars, flat Arrays."""
+    start = 0
+    leaves: list[Any] = []
+    values, rows = numbers
+    for leaf in leaf_shapes(shape):
+        part = slice(start, start + leaf.size)
+        start += leaf.size
+        if isinstance(leaf, Array):
+            given = rows[part] if rows[part].any() else None
+            leaves.append(_handle._array_of_parts(values[part], given, tape))
+        else:
+            row = int(rows[part][0])
+            leaves.append(_handle._at(tape, row - 1) if row else float(values[part][0]))
+    return leaves
+
+
+def numbers_of(leaves: list[Any], tape: Any, what: str, *, strict: bool = True) -> Numbers:
+    """The leaves as a vector; variables of another tape are refused, or constants."""
+    return Numbers(*_handle._flat(tape, leaves, what, strict))
 
 
 def flatten(tree: Any, what: str) -> tuple[list[Any], Shape]:
-    """The numbers of a tree in order, and its shape; `what` names it in an error."""
-    numbers: list[Any] = []
-    return numbers, _flatten(tree, what, numbers)
+    """The leaves of a tree in order, and its shape; `what` names it in an error."""
+    leaves: list[Any] = []
+    return leaves, _flatten(tree, what, leaves)
 
 
-def _flatten(tree: Any, what: str, numbers: list[Any]) -> Shape:
-    if isinstance(tree, Real):  # Var is registered as one
-        numbers.append(tree)
-        return Scalar()
-    if isinstance(tree, np.ndarray) and tree.dtype.kind in "biufO":
-        numbers.extend(tree.ravel().tolist())
+_NUMBERS = frozenset((float, int, Var))
+"""The types of most leaves that are one number."""
+
+
+def _flatten(tree: Any, what: str, leaves: list[Any]) -> Shape:
+    if type(tree) in _NUMBERS or isinstance(tree, Real):  # Var and Dual are registered as such
+        leaves.append(tree)
+        return SCALAR
+    if isinstance(tree, _handle.Array) or (
+        isinstance(tree, np.ndarray) and tree.dtype.kind in "biufO"
+    ):
+        leaves.append(tree)
         return Array(tree.shape)
     if isinstance(tree, (list, tuple)):
         kind = type(tree) if hasattr(tree, "_make") else list if isinstance(tree, list) else tuple
-        return Branch(kind, tuple(_flatten(item, what, numbers) for item in tree))
+        if _NUMBERS.issuperset(map(type, tree)):
+            leaves.extend(tree)
+            return Branch(kind, (SCALAR,) * len(tree))
+        return Branch(kind, tuple(_flatten(item, what, leaves) for item in tree))
     if isinstance(tree, Mapping):
-        children = tuple(_flatten(item, what, numbers) for item in tree.values())
+        children = tuple(_flatten(item, what, leaves) for item in tree.values())
         return Branch(dict, children, tuple(tree))
     _handle._refuse(what, tree)
 
 
 def flatten_like(tree: Any, shape: Shape, what: str) -> list[Any]:
-    """The numbers of a tree in the order of `shape`, which it must have: keys, lengths, shapes."""
+    """The leaves of a tree in the order of `shape`, which it must have: keys, lengths, shapes."""
     if isinstance(shape, Branch):
         items: list[Any] | None = None
         if shape.keys is not None:
             if isinstance(tree, Mapping) and set(tree) == set(shape.keys):
                 items = [tree[key] for key in shape.keys]
-        elif isinstance(tree, (list, tuple, np.ndarray)) and len(tree) == len(shape.children):
+        elif isinstance(tree, (list, tuple, np.ndarray, _handle.Array)) and len(tree) == len(
+            shape.children
+        ):
             items = list(tree)
         if items is None:
             wanted = f"of a {shape.kind.__name__} with {len(shape.children)} entries"
             raise error("ARGUMENT_SHAPE", what, wanted, f"that of {tree!r:.60}")
         pairs = zip(items, shape.children, strict=True)
         return [x for item, child in pairs for x in flatten_like(item, child, what)]
-    numbers, given = flatten(np.asarray(tree) if shape.shape else tree, what)
+    if shape.shape and not isinstance(tree, _handle.Array):
+        tree = np.asarray(tree)
+    leaves, given = flatten(tree, what)
     found = given.shape if not isinstance(given, Branch) else (given.size,)
     if isinstance(given, Branch) or found != shape.shape:
         raise error("ARGUMENT_SHAPE", what, str(shape.shape), str(found))
-    return numbers
+    return leaves
 
 
 def values_of(tree: Any) -> Any:
     """The tree with the values of its variables; what is no number stays."""
-    if isinstance(tree, (Var, Dual)):
+    if isinstance(tree, (Var, Dual, _handle.Array)):
         return tree.value
     if isinstance(tree, np.ndarray) and tree.dtype == object:
-        return as_array([values_of(x) for x in tree.ravel().tolist()], tree.shape)
+        return np.array([values_of(x) for x in tree.ravel()], np.float64).reshape(tree.shape)
     if isinstance(tree, tuple) and hasattr(tree, "_make"):
         return type(tree)._make(values_of(x) for x in tree)
     if isinstance(tree, (list, tuple)):

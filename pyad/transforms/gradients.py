@@ -6,11 +6,13 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from pyad import _handle
 from pyad._binding import error
-from pyad._handle import Var
+from pyad._handle import Array, Var
 from pyad.transforms._recording import Recording, check_function, position_of
-from pyad.transforms._trees import flatten, values_of
+from pyad.transforms._trees import Numbers, flatten, split_variables, values_of
 
 __all__ = ["derivative", "elementwise_grad", "grad", "stop_gradient", "value_and_grad"]
 
@@ -51,7 +53,7 @@ def grad(
 
     @functools.wraps(f, updated=())
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        if quick and args and type(args[0]) is float:
+        if quick and args and isinstance(args[0], (float, np.ndarray)):
             return _handle._slope(f, *args, **kwargs)[1]
         value, slope = both(*args, **kwargs)
         return (slope, value[1]) if has_aux else slope
@@ -80,7 +82,7 @@ def value_and_grad(
 
     @functools.wraps(f, updated=())
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        if quick and args and isinstance(args[0], (float, Var)):
+        if quick and args and isinstance(args[0], (float, np.ndarray, Var, Array)):
             return _handle._slope(f, *args, **kwargs)
         with Recording(f, position, args, kwargs) as recording:
             return _both(recording, has_aux)
@@ -107,10 +109,11 @@ def _both(recording: Recording, has_aux: bool) -> Any:
         recording.keep()
         value = recording.handle(y, node)
         slopes = recording.recorded_gradient(node)
+        gradient = split_variables(recording.shape, slopes, recording.tape)
     else:
         value = y.value if isinstance(y, Var) else float(y)
-        slopes = recording.gradient(y)
-    return ((value, *aux) if aux else value), recording.shape.build(iter(slopes))
+        gradient = recording.shape.build(iter(recording.gradient(y)))
+    return ((value, *aux) if aux else value), gradient
 
 
 def elementwise_grad(
@@ -127,8 +130,8 @@ def elementwise_grad(
 
     @functools.wraps(f, updated=())
     def total(*args: Any, **kwargs: Any) -> Any:
-        numbers, _ = flatten(f(*args, **kwargs), "the result of a differentiated function")
-        return _handle.sum(numbers)
+        leaves, _ = flatten(f(*args, **kwargs), "the result of a differentiated function")
+        return _handle.sum([x if isinstance(x, (float, Var)) else np.sum(x) for x in leaves])
 
     return grad(total, argnums, argnum=argnum)
 
@@ -150,7 +153,7 @@ def derivative(f: Callable[..., Any], n: int = 1) -> Callable[..., Any]:
     @functools.wraps(f, updated=())
     def nth(x: Any, *args: Any, **kwargs: Any) -> Any:
         with Recording(f, 0, (x, *args), kwargs) as recording:
-            if len(recording.aliases) != 1:
+            if len(recording.variables) != 1:
                 raise error("NOT_A_SCALAR", "derivative", "a function of more than one number")
             y = recording.scalar("derivative")
             node = recording.node_of(y)
@@ -158,8 +161,10 @@ def derivative(f: Callable[..., Any], n: int = 1) -> Callable[..., Any]:
                 recording.keep()
                 y = recording.handle(y, node)
             for _ in range(n):
-                y = recording.recorded_tangent(node, [1.0])
-                node = recording.node_of(y)
+                one = Numbers(np.ones(1), np.zeros(1, np.uint32))
+                slope = recording.recorded_forward(np.array([node], np.uint32), one)
+                node = int(recording.frame_nodes(slope)[0])
+                y = recording.handle(float(slope.values[0]), node)
             return y if recording.open else values_of(float(y) if isinstance(y, int) else y)
 
     return nth

@@ -10,10 +10,10 @@ import numpy as np
 
 from pyad import _handle
 from pyad._binding import error
-from pyad.transforms._recording import Recording, as_numbers, check_function, is_nested, position_of
-from pyad.transforms._trees import as_array, flatten_like
+from pyad.transforms._recording import Recording, as_numbers, check_function, position_of
+from pyad.transforms._trees import flatten_like, numbers_of, split, split_variables
 from pyad.transforms.gradients import grad
-from pyad.transforms.jacobians import assemble, make_vjp
+from pyad.transforms.jacobians import assemble, make_vjp, stacked
 
 __all__ = ["hessian", "hessian_vector_product", "hvp", "make_hvp"]
 
@@ -42,15 +42,14 @@ def hessian(
     def compute(*args: Any, **kwargs: Any) -> Any:
         with Recording(f, position, args, kwargs) as recording:
             y, shape = recording.scalar("hessian"), recording.shape
-            n = len(recording.aliases)
+            n = len(recording.variables)
             if not recording.open:
                 return assemble(recording.second(y, np.eye(n)), shape, shape)
             node = recording.node_of(y)
             recording.keep()
-            rows = []
-            for slope in recording.recorded_gradient(node):
-                rows.extend(recording.recorded_gradient(recording.node_of(slope)))
-            return assemble(as_array(rows, (n, n)), shape, shape)
+            slopes = recording.frame_nodes(recording.recorded_gradient(node))
+            rows = [recording.recorded_gradient(int(slope)) for slope in slopes]
+            return assemble(stacked(rows, n, recording), shape, shape)
 
     return compute
 
@@ -81,14 +80,16 @@ def hessian_vector_product(
         recorded = _handle._is_recording()
         with Recording(f, position, points, kwargs) as recording:
             y, shape = recording.scalar("hvp"), recording.shape
-            numbers = as_numbers(flatten_like(v, shape, "the vector of hvp(f, x, v)"), recorded)
-            if not recording.open and not is_nested(numbers):
-                direction = np.array([float(x) for x in numbers]).reshape(-1, 1)
-                return shape.build(iter(recording.second(y, direction)[:, 0].tolist()))
+            leaves = as_numbers(flatten_like(v, shape, "the vector of hvp(f, x, v)"), recorded)
+            vector = numbers_of(leaves, recording.tape, "the vector of hvp(f, x, v)")
+            if not recording.open and not vector.any_variable:
+                products = recording.second(y, vector.values.reshape(-1, 1))[:, 0]
+                return split(shape, np.ascontiguousarray(products))
             node = recording.node_of(y)
             recording.keep()
-            slope = _handle.dot(recording.recorded_gradient(node), numbers)
-            return shape.build(iter(recording.recorded_gradient(recording.node_of(slope))))
+            slopes = recording.frame_nodes(recording.recorded_gradient(node))
+            result = recording.recorded_reverse(slopes, vector)
+            return split_variables(shape, result, recording.tape)
 
     return product
 

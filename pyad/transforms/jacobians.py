@@ -19,17 +19,19 @@ from pyad.transforms._recording import (
     as_numbers,
     check_function,
     check_places,
-    is_nested,
     position_of,
 )
 from pyad.transforms._trees import (
     Branch,
+    Numbers,
+    Rows,
     Shape,
-    as_array,
     flatten,
     flatten_like,
     is_flat,
-    values_of,
+    numbers_of,
+    split,
+    split_variables,
 )
 from pyad.transforms._watch import is_watching, lines_of, refuse_adjoints
 
@@ -77,8 +79,8 @@ def _jacobian(f: Callable[..., Any], position: Any, forward: bool | None) -> Cal
     @functools.wraps(f, updated=())
     def compute(*args: Any, **kwargs: Any) -> Any:
         with Recording(f, position, args, kwargs) as recording:
-            _, nodes, shape = recording.outputs()
-            by_columns = len(recording.aliases) < len(nodes) if forward is None else forward
+            _, _, nodes, shape = recording.outputs()
+            by_columns = len(recording.variables) < len(nodes) if forward is None else forward
             matrix: Any
             if recording.open:
                 recording.keep()
@@ -92,23 +94,29 @@ def _jacobian(f: Callable[..., Any], position: Any, forward: bool | None) -> Cal
     return compute
 
 
-def _recorded(recording: Recording, nodes: Sequence[int], by_columns: bool) -> Any:
+def _recorded(recording: Recording, nodes: Rows, by_columns: bool) -> Any:
     """The Jacobian as an array of variables, each row or column by a recorded sweep."""
-    n = len(recording.aliases)
+    n = len(recording.variables)
     if not by_columns:
-        rows = [recording.recorded_gradient(node) for node in nodes]
-        return as_array([x for row in rows for x in row], (len(nodes), n))
-    columns = []
-    for i in range(n):
-        seeds = [1.0 if j == i else 0.0 for j in range(n)]
-        columns.append([recording.recorded_tangent(node, seeds) for node in nodes])
-    return as_array([x for column in columns for x in column], (n, len(nodes))).T
+        return stacked([recording.recorded_gradient(int(node)) for node in nodes], n, recording)
+    zeros = np.zeros(n, np.uint32)
+    columns = [recording.recorded_forward(nodes, Numbers(row, zeros)) for row in np.eye(n)]
+    return stacked(columns, len(nodes), recording).T
+
+
+def stacked(rows: list[Numbers], width: int, recording: Recording) -> Any:
+    """Vectors of variables as the rows of an array of variables."""
+    values = np.concatenate([row.values for row in rows]) if rows else np.empty(0)
+    nodes = np.concatenate([row.rows for row in rows]) if rows else np.empty(0, np.uint32)
+    shape = (len(rows), width)
+    return _handle._array_of_parts(values.reshape(shape), nodes.reshape(shape), recording.tape)
 
 
 def assemble(matrix: Any, rows: Shape, columns: Shape) -> Any:
     """A matrix in the structure of its rows, and in each place that of its columns."""
     if is_flat(rows) and is_flat(columns):
-        return rows.join([columns.join(row) for row in matrix.tolist()])
+        lines = matrix.tolist() if isinstance(matrix, np.ndarray) else map(list, matrix)
+        return rows.join([columns.join(row) for row in lines])
     if isinstance(rows, Branch):
         parts, start = [], 0
         for child in rows.children:
@@ -122,7 +130,12 @@ def assemble(matrix: Any, rows: Shape, columns: Shape) -> Any:
             start += child.size
         return columns.join(parts)
     block = matrix.reshape(rows.shape + columns.shape)
-    return block[()] if block.dtype == object or block.shape else float(block)
+    return block if block.shape else _single(block)
+
+
+def _single(block: Any) -> Any:
+    """A derivative of one number in one number."""
+    return float(block) if isinstance(block, np.ndarray) else block[()]
 
 
 # ---- products --------------------------------------------------------------------------------
@@ -141,12 +154,12 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise error("ARGUMENTS", "jvp takes a tuple of primals and a tuple of tangents")
     points, point_shape = flatten(tuple(primals), "a primal")
-    numbers = as_numbers(flatten_like(tuple(tangents), point_shape, "a tangent of jvp"))
-    plain = all(isinstance(x, (float, int)) for x in points + numbers)
+    leaves = as_numbers(flatten_like(tuple(tangents), point_shape, "a tangent of jvp"))
+    plain = all(isinstance(x, (float, int)) for x in points + leaves)
     if plain and not _handle._is_nested() and not is_watching():
         with dual_level() as level:
             try:
-                result = _on_duals(f, points, point_shape, numbers, level)
+                result = _on_duals(f, points, point_shape, leaves, level)
                 if not was_asked(level):
                     return result
             except Retrace as retrace:
@@ -155,7 +168,7 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
             except Exception:
                 if not was_asked(level):
                     raise
-    return _on_tape(f, primals, numbers)
+    return _on_tape(f, primals, leaves)
 
 
 def _on_duals(
@@ -167,8 +180,8 @@ def _on_duals(
     results, out = flatten(f(*shape.build(iter(duals))), "the result of a differentiated function")
     values, slopes = [], []
     for y in results:
-        if isinstance(y, Var) and y.requires_grad:
-            raise Retrace(level)
+        if isinstance(y, (np.ndarray, _handle.Array)) or (isinstance(y, Var) and y.requires_grad):
+            raise Retrace(level)  # an array of duals among them: the tape knows arrays
         ours = isinstance(y, Dual) and y._level == level
         if isinstance(y, Dual) and not ours:
             _handle._refuse_dual(y)
@@ -177,19 +190,18 @@ def _on_duals(
     return out.build(iter(values)), out.build(iter(slopes))
 
 
-def _on_tape(f: Callable[..., Any], primals: Sequence[Any], numbers: list[Any]) -> tuple[Any, Any]:
+def _on_tape(f: Callable[..., Any], primals: Sequence[Any], tangents: list[Any]) -> tuple[Any, Any]:
     """`jvp` by a forward sweep, recorded where the result may be differentiated again."""
     with Recording(f, tuple(range(len(primals))), primals, {}) as recording:
-        results, nodes, out = recording.outputs()
-        if recording.open or is_nested(numbers):
+        results, numbers, nodes, out = recording.outputs()
+        directions = numbers_of(tangents, recording.tape, "a tangent of jvp")
+        if recording.open or directions.any_variable:
             recording.keep()
-            value = [recording.handle(y, node) for y, node in zip(results, nodes, strict=True)]
-            tangent = [recording.recorded_tangent(node, numbers) for node in nodes]
-        else:
-            value = values_of(results)
-            directions = np.array([float(x) for x in numbers]).reshape(-1, 1)
-            tangent = recording.tangents(nodes, directions)[:, 0].tolist()
-        return out.build(iter(value)), out.build(iter(tangent))
+            value = out.build(iter(recording.handles(results, numbers, nodes)))
+            tangent = recording.recorded_forward(nodes, directions)
+            return value, split_variables(out, tangent, recording.tape)
+        slopes = recording.tangents(nodes, directions.values.reshape(-1, 1))[:, 0]
+        return split(out, numbers.values), split(out, np.ascontiguousarray(slopes))
 
 
 def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]]:
@@ -213,62 +225,62 @@ def _vjp(
     f: Callable[..., Any], positions: Any, args: Sequence[Any], kwargs: dict[str, Any]
 ) -> tuple[Any, Callable[[Any], Any]]:
     with Recording(f, positions, args, kwargs) as recording:
-        results, nodes, out = recording.outputs()
+        results, numbers, nodes, out = recording.outputs()
         into = recording.shape
         if recording.open:
             recording.keep()
-            value = [recording.handle(y, node) for y, node in zip(results, nodes, strict=True)]
+            value = out.build(iter(recording.handles(results, numbers, nodes)))
             pull = _recorded_pull(recording, nodes)
         else:
-            value = values_of(results)
+            value = split(out, numbers.values)
             pull = _native_pull(recording, nodes)
 
     def pullback(cotangent: Any) -> Any:
-        numbers = as_numbers(flatten_like(cotangent, out, "the cotangent of a pullback"))
-        return into.build(iter(pull(numbers)))
+        leaves = as_numbers(flatten_like(cotangent, out, "the cotangent of a pullback"))
+        return pull(leaves, into)
 
-    return out.build(iter(value)), pullback
+    return value, pullback
 
 
-def _native_pull(recording: Recording, nodes: Sequence[int]) -> Callable[[list[Any]], list[Any]]:
+Pull = Callable[[list[Any], Shape], Any]
+
+
+def _native_pull(recording: Recording, nodes: Rows) -> Pull:
     """Sweeps over a copy of the frame, which outlives it."""
     tape = recording.copy()
-    start, variables = recording.start, [node - recording.start for node in recording.variables]
-    rows = [CONSTANT if node == CONSTANT else node - start for node in nodes]
+    start, variables = recording.start, recording.variables - np.uint32(recording.start)
+    known = nodes != CONSTANT
+    rows = nodes[known] - np.uint32(start)
     lines = lines_of(recording.tape, start)
 
-    def sweep(cotangents: Sequence[float]) -> list[float]:
-        seeds = np.zeros(len(tape))
-        for row, number in zip(rows, cotangents, strict=True):
-            if row != CONSTANT:
-                seeds[row] += number
+    def sweep(cotangents: Any) -> Any:
+        seeds = np.zeros((len(tape), *cotangents.shape[1:]))
+        np.add.at(seeds, rows, cotangents[known])
         swept = tape.reverse(seeds)
         if is_watching():
-            refuse_adjoints(tape, 0, swept[:, None], lines)
-        adjoints: list[float] = swept[variables].tolist()
-        return adjoints
+            refuse_adjoints(tape, 0, swept.reshape(len(tape), -1), lines)
+        return swept[variables]
 
-    def pull(cotangents: list[Any]) -> list[Any]:
-        if not is_nested(cotangents):
-            return sweep([float(x) for x in cotangents])
-        # Linear in the cotangents: each result is one node with the Jacobian's entries as weights.
-        size = len(cotangents)
-        matrix = [sweep([float(i == j) for j in range(size)]) for i in range(size)]
-        return [_handle.lincomb(list(column), cotangents) for column in zip(*matrix, strict=True)]
+    def pull(leaves: list[Any], into: Shape) -> Any:
+        here = _handle.current_tape()
+        cotangents = numbers_of(leaves, here, "the cotangent of a pullback")
+        if not cotangents.any_variable:
+            return split(into, sweep(cotangents.values))
+        # Linear in the cotangents: a product with the transposed Jacobian.
+        matrix = sweep(np.eye(len(nodes)))
+        product = matrix @ _handle._array_of_parts(*cotangents, here)
+        given = Numbers(*_handle._flat(here, [product], "a pullback", True))
+        return split_variables(into, given, here)
 
     return pull
 
 
-def _recorded_pull(recording: Recording, nodes: Sequence[int]) -> Callable[[list[Any]], list[Any]]:
+def _recorded_pull(recording: Recording, nodes: Rows) -> Pull:
     """Recorded sweeps over a frame that became part of the recording around it."""
 
-    def pull(cotangents: list[Any]) -> list[Any]:
-        total: list[Any] = [0.0] * len(recording.variables)
-        for node, cotangent in zip(nodes, cotangents, strict=True):
-            if node != CONSTANT:
-                slopes = recording.recorded_gradient(node, cotangent)
-                total = [a + b for a, b in zip(total, slopes, strict=True)]
-        return total
+    def pull(leaves: list[Any], into: Shape) -> Any:
+        cotangents = numbers_of(leaves, recording.tape, "the cotangent of a pullback")
+        return split_variables(into, recording.recorded_reverse(nodes, cotangents), recording.tape)
 
     return pull
 

@@ -13,6 +13,7 @@ from pyad.transforms._recording import Recording, check_function, position_of
 from pyad.transforms._sparsity import (
     HessianPattern,
     JacobianPattern,
+    Scalars,
     SparsityPattern,
     hessian_pattern,
     hessian_values,
@@ -46,20 +47,38 @@ class _Sparse(Generic[P]):
         with Recording(self.f, self.argnums, args, kwargs) as recording:
             if recording.open:
                 raise error("SPARSE_OPEN")
-            inputs = np.array(recording.variables, dtype=np.uint32)
+            scalars = Scalars(recording.tape, recording.start)
+            inputs = scalars.nodes(np.array(recording.variables, dtype=np.uint32))
+            outputs = scalars.nodes(self._outputs(recording))
             if self.pattern is not None:
                 try:
-                    return self.pattern.to_scipy(self._values(self.pattern, recording, inputs))
+                    return self._matrix(self.pattern, recording, scalars, inputs, outputs)
                 except Error as changed:
                     if changed.code != "PATTERN_CHANGED":
                         raise
-            self.pattern = self._find(recording, inputs)
-            return self.pattern.to_scipy(self._values(self.pattern, recording, inputs))
+            self.pattern = self._find(scalars, inputs, outputs)
+            return self._matrix(self.pattern, recording, scalars, inputs, outputs)
 
-    def _find(self, recording: Recording, inputs: Any) -> P:
+    def _matrix(
+        self, pattern: P, recording: Recording, scalars: Scalars, inputs: Any, outputs: Any
+    ) -> Any:
+        values = self._values(pattern, scalars, inputs, outputs)
+        if is_watching() and not np.all(np.isfinite(values)):
+            self._watch(pattern, recording, int(np.flatnonzero(~np.isfinite(values))[0]))
+        return pattern.to_scipy(values)
+
+    def _outputs(self, recording: Recording) -> Any:
+        """The nodes of the result."""
         raise NotImplementedError
 
-    def _values(self, pattern: P, recording: Recording, inputs: Any) -> Any:
+    def _find(self, scalars: Scalars, inputs: Any, outputs: Any) -> P:
+        raise NotImplementedError
+
+    def _values(self, pattern: P, scalars: Scalars, inputs: Any, outputs: Any) -> Any:
+        raise NotImplementedError
+
+    def _watch(self, pattern: P, recording: Recording, entry: int) -> None:
+        """Sweep for an entry that is not finite once more; raises, with the operation."""
         raise NotImplementedError
 
 
@@ -77,19 +96,17 @@ class SparseJacobian(_Sparse[JacobianPattern]):
     """
 
     def _outputs(self, recording: Recording) -> Any:
-        return np.array(recording.outputs()[1], dtype=np.uint32)
+        return np.array(recording.outputs()[2], dtype=np.uint32)
 
-    def _find(self, recording: Recording, inputs: Any) -> JacobianPattern:
-        return jacobian_pattern(recording.tape, recording.start, inputs, self._outputs(recording))
+    def _find(self, scalars: Scalars, inputs: Any, outputs: Any) -> JacobianPattern:
+        return jacobian_pattern(scalars.tape, scalars.start, inputs, outputs)
 
-    def _values(self, pattern: JacobianPattern, recording: Recording, inputs: Any) -> Any:
-        outputs = self._outputs(recording)
-        values = jacobian_values(pattern, recording.tape, recording.start, inputs, outputs)
-        if is_watching() and not np.all(np.isfinite(values)):
-            entry = int(np.flatnonzero(~np.isfinite(values))[0])
-            row = int(np.searchsorted(pattern.indptr, entry, side="right")) - 1
-            recording.jacobian_by_rows(outputs[row : row + 1])  # raises, with the operation
-        return values
+    def _values(self, pattern: JacobianPattern, scalars: Scalars, inputs: Any, outputs: Any) -> Any:
+        return jacobian_values(pattern, scalars.tape, scalars.start, inputs, outputs)
+
+    def _watch(self, pattern: JacobianPattern, recording: Recording, entry: int) -> None:
+        row = int(np.searchsorted(pattern.indptr, entry, side="right")) - 1
+        recording.jacobian_by_rows(self._outputs(recording)[row : row + 1])
 
 
 class SparseHessian(_Sparse[HessianPattern]):
@@ -104,21 +121,20 @@ class SparseHessian(_Sparse[HessianPattern]):
            [0., 0., 0.]])
     """
 
-    def _output(self, recording: Recording) -> int:
-        return recording.node_of(recording.scalar("sparse_hessian"))
+    def _outputs(self, recording: Recording) -> Any:
+        output = recording.node_of(recording.scalar("sparse_hessian"))
+        return np.array([output], dtype=np.uint32)
 
-    def _find(self, recording: Recording, inputs: Any) -> HessianPattern:
-        return hessian_pattern(recording.tape, recording.start, inputs, self._output(recording))
+    def _find(self, scalars: Scalars, inputs: Any, outputs: Any) -> HessianPattern:
+        return hessian_pattern(scalars.tape, scalars.start, inputs, int(outputs[0]))
 
-    def _values(self, pattern: HessianPattern, recording: Recording, inputs: Any) -> Any:
-        output = self._output(recording)
-        values = hessian_values(pattern, recording.tape, recording.start, inputs, output)
-        if is_watching() and not np.all(np.isfinite(values)):
-            entry = int(np.flatnonzero(~np.isfinite(values))[0])
-            direction = np.zeros((len(inputs), 1))
-            direction[int(pattern.indices[entry])] = 1.0
-            recording.second(recording.output, direction)  # raises, with the operation
-        return values
+    def _values(self, pattern: HessianPattern, scalars: Scalars, inputs: Any, outputs: Any) -> Any:
+        return hessian_values(pattern, scalars.tape, scalars.start, inputs, int(outputs[0]))
+
+    def _watch(self, pattern: HessianPattern, recording: Recording, entry: int) -> None:
+        direction = np.zeros((len(recording.variables), 1))
+        direction[int(pattern.indices[entry])] = 1.0
+        recording.second(recording.output, direction)
 
 
 def sparse_jacobian(f: Callable[..., Any], x: Any) -> Any:

@@ -1,0 +1,3 @@
+"""`numpy.fft`."""
+
+from numpy.fft import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""`numpy.linalg`, whose functions take Arrays."""
+
+from numpy.linalg import *  # noqa: F403

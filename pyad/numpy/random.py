@@ -1,0 +1,3 @@
+"""`numpy.random`: it makes plain arrays of numbers."""
+
+from numpy.random import *  # noqa: F403
