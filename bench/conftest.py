@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bench import array_tools
+from bench.array_problems import headline
 from bench.measure import Effort
 from bench.problems import problems
 from bench.tools import Plain, available_tools
@@ -19,6 +21,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "problem" in metafunc.fixturenames:
         chosen = problems(tiny=metafunc.config.getoption("--tiny"))
         metafunc.parametrize("problem", chosen, ids=[problem.name for problem in chosen])
+    if "array_problem" in metafunc.fixturenames:
+        array_problems = headline(tiny=metafunc.config.getoption("--tiny"))
+        pairs = [
+            (problem, tool)
+            for problem in array_problems
+            for tool in array_tools.available_tools(problem)
+        ]
+        if "array_tool" in metafunc.fixturenames:
+            names = [f"{problem}-{tool.name}" for problem, tool in pairs]
+            metafunc.parametrize(("array_problem", "array_tool"), pairs, ids=names)
+        else:
+            metafunc.parametrize("array_problem", array_problems, ids=str)
     tools = available_tools()
     if "differentiator" in metafunc.fixturenames:
         tools = [tool for tool in tools if tool is not Plain]

@@ -14,16 +14,19 @@ first seven values on plain floats take 1.3 times as long. No user alternates be
 from __future__ import annotations
 
 import gc
+import importlib.metadata
+import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Effort", "Ratio", "interleaved", "seconds_per_call", "settle"]
+__all__ = ["Effort", "Ratio", "interleaved", "machine", "seconds_per_call", "settle"]
 
 Call = Callable[[], Any]
 
+PACKAGES = ("pyad-autodiff", "xad", "micrograd", "autograd", "torch", "jax", "casadi", "numpy")
 SAMPLE = 2e-3  # seconds that one sample should take at least: ten thousand ticks of the clock
 SETTLE = 8e-3  # seconds without timing before it
 
@@ -114,3 +117,18 @@ def _calls_per_sample(call: Call) -> int:
     while (taken := seconds_per_call(call, calls)) * calls < SAMPLE and calls < 1_000_000:
         calls = max(2 * calls, min(10 * calls, int(SAMPLE / max(taken, 1e-9)) + 1))
     return calls
+
+
+def machine() -> dict[str, str]:
+    """What the figures depend on."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "machine": f"{platform.system()} {platform.machine()}",
+        "packages": ", ".join(f"{name} {version}" for name, version in versions.items()),
+    }

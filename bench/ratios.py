@@ -8,24 +8,20 @@ time over shortest time. Every gradient is checked before it is timed.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import platform
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.measure import Effort, Ratio, interleaved
+from bench.measure import Effort, Ratio, interleaved, machine
 from bench.problems import Problem, check_gradient, problems
 from bench.scalars import SMALL, make_leaves, operation_nanoseconds, phases, small_gradients
 from bench.tools import Plain, PyadEager, Tool, available_tools
 from bench.transforms import cases, measure
 
 __all__ = ["main"]
-
-DISTRIBUTIONS = ("pyad-autodiff", "xad", "micrograd", "autograd", "torch", "casadi", "numpy")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for tool in available_tools()
         if not options.tools or tool is Plain or tool.name in options.tools
     ]
-    result: dict[str, Any] = {"machine": _machine()}
+    result: dict[str, Any] = {"machine": machine()}
     print(*(f"{key}: {value}" for key, value in result["machine"].items()), sep="\n")
     print("\nValue and gradient, as a multiple of the value on plain floats: median (best)\n")
     result["ratios"] = _print_ratios(problems(tiny=options.tiny), tools, effort)
@@ -63,21 +59,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tools", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE, too")
     return parser.parse_args(arguments)
-
-
-def _machine() -> dict[str, str]:
-    """What the figures depend on."""
-    versions = {}
-    for name in DISTRIBUTIONS:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "machine": f"{platform.system()} {platform.machine()}",
-        "packages": ", ".join(f"{name} {version}" for name, version in versions.items()),
-    }
 
 
 def _print_ratios(
