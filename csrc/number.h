@@ -18,12 +18,16 @@
 /* ---- operators on doubles --------------------------------------------------------- */
 #define K(CONSTANT) ((double)(CONSTANT))
 #define VAL(X) (X)
+/* False where a number is a variable, so that a partial that is the same everywhere has a
+ * derivative in it all the same. */
+#define FIXED(X) 1
 #define SELECT(CONDITION, X, Y) ((CONDITION) ? (X) : (Y))
 #define ADD(X, Y) ((X) + (Y))
 #define SUB(X, Y) ((X) - (Y))
 #define MUL(X, Y) ((X) * (Y))
 #define DIV(X, Y) ((X) / (Y))
 #define POW(X, Y) pyad_pow(X, Y)
+#define XLOGY(X, Y) pyad_xlogy(X, Y)
 #define NEG(X) (-(X))
 #define SQUARE(X) ((X) * (X))
 #define SIGN(X) pyad_sign(X)
@@ -68,14 +72,15 @@
            MUL(MUL(F, G), POW(A, E)))
 #define POW_DAB_FAR(HALF) MUL(ADD(HALF, MUL(MUL(B, HALF), LOG(A))), HALF)
 #define POW_DA                                                                           \
-    SELECT(VAL(B) == 0, K(0),                                                            \
+    SELECT(VAL(B) == 0 && (FIXED(B) || !POW_SAFE), K(0),                                 \
            SELECT(POW_SAFE, MUL(B, DIV(V, A)), POW_FAR(B, K(1), POW_LESS(1))))
 #define POW_DB                                                                           \
-    SELECT(VAL(A) == 0 && VAL(B) >= 0, K(0),                                             \
+    SELECT(VAL(A) == 0 && VAL(B) >= 0,                                                   \
+           SELECT(FIXED(A) || VAL(B) > 1 || VAL(B) == 0, K(0), XLOGY(V, A)),             \
            SELECT(POW_NORMAL, MUL(V, LOG(A)), POW_FAR(LOG(A), K(1), B)))
 #define POW_DAA                                                                          \
-    SELECT(VAL(B) == 0 || VAL(B) == 1, K(0),                                             \
-           SELECT(VAL(B) == 2, K(2),                                                     \
+    SELECT((VAL(B) == 0 || VAL(B) == 1) && (FIXED(B) || !POW_VERY_SAFE), K(0),           \
+           SELECT(VAL(B) == 2 && (FIXED(B) || !POW_VERY_SAFE), K(2),                     \
                   SELECT(POW_VERY_SAFE, MUL(MUL(B, POW_LESS(1)), DIV(DIV(V, A), A)),     \
                          POW_FAR(B, POW_LESS(1), POW_LESS(2)))))
 #define POW_DAB                                                                          \
@@ -90,8 +95,10 @@
 /* Both quotients apart: v - a overflows where a and b are large and of opposite signs. */
 #define MOD_DB RINT(SUB(DIV(V, B), DIV(A, B)))
 
-#define LOGADDEXP_DA SELECT(VAL(A) == VAL(B), K(0.5), EXPIT(SUB(A, B)))
-#define LOGADDEXP_DB SELECT(VAL(A) == VAL(B), K(0.5), EXPIT(SUB(B, A)))
+/* Equal infinities share. */
+#define LOGADDEXP_TIE (VAL(A) == VAL(B) && isinf(VAL(A)))
+#define LOGADDEXP_DA SELECT(LOGADDEXP_TIE, K(0.5), EXPIT(SUB(A, B)))
+#define LOGADDEXP_DB SELECT(LOGADDEXP_TIE, K(0.5), EXPIT(SUB(B, A)))
 #define LOGADDEXP_DAA MUL(LOGADDEXP_DA, LOGADDEXP_DB)
 #define ASIN_DA DIV(K(1), SQRT(MUL(SUB(K(1), A), ADD(K(1), A))))
 #define ATAN_DA                                                                          \

@@ -7,11 +7,13 @@
 
 #undef K
 #undef VAL
+#undef FIXED
 #undef ADD
 #undef SUB
 #undef MUL
 #undef DIV
 #undef POW
+#undef XLOGY
 #undef NEG
 #undef SQUARE
 #undef SIGN
@@ -35,11 +37,13 @@
 #define GRAPH_1(OP, X) graph_apply(g, PYAD_OP_##OP, X, graph_constant(0))
 #define K(CONSTANT) graph_constant((double)(CONSTANT))
 #define VAL(X) ((X).value)
+#define FIXED(X) ((X).node == PYAD_CONSTANT)
 #define ADD(X, Y) graph_add(g, X, Y)
 #define SUB(X, Y) graph_apply(g, PYAD_OP_SUB, X, Y)
 #define MUL(X, Y) graph_mul(g, X, Y)
 #define DIV(X, Y) graph_apply(g, PYAD_OP_DIV, X, Y)
 #define POW(X, Y) graph_apply(g, PYAD_OP_POW, X, Y)
+#define XLOGY(X, Y) graph_apply(g, PYAD_OP_XLOGY, X, Y)
 #define NEG(X) GRAPH_1(NEG, X)
 #define SQUARE(X) GRAPH_1(SQUARE, X)
 #define SIGN(X) GRAPH_1(SIGN, X)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -425,6 +426,27 @@ def test_recorded_derivatives_of_every_order_at_the_end_of_a_domain(f: Any, zero
     assert pyad.grad(pyad.grad(lambda x: f(x - 1.0)))(1.0) == -np.inf
     assert pyad.hessian(f)(zero) == -np.inf
     assert all(np.isnan(pyad.derivative(f, n)(-3.0)) for n in (1, 2, 3, 4))
+
+
+POINTS = [-2.0, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 2.0, 3.0]
+"""Zeros, ties, whole numbers: where partials of the operations are chosen by the value."""
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    "row", [row for row in pyad.operations() if row.arguments in (1, 2)], ids=lambda row: row.name
+)
+def test_second_derivatives_of_a_recorded_gradient_are_those_of_the_table(row: Any) -> None:
+    function = getattr(pyad, row.name)
+    for point in itertools.product(POINTS, repeat=row.arguments):
+        arrays = [np.array([x, x]) for x in point]
+        native = pyad.hessian(lambda x: function(*x))(list(point))
+        again = pyad.jacobian(pyad.grad(lambda x: function(*x)))(list(point))
+        of_arrays = pyad.jacobian(pyad.grad(lambda x: np.sum(function(*x))))(arrays)
+        for i, j in itertools.product(range(row.arguments), repeat=2):
+            for found in (again[i][j], of_arrays[i][j][0, 0]):
+                if np.isfinite(native[i][j]) and np.isfinite(found):
+                    assert found == pytest.approx(native[i][j], rel=1e-12), point
 
 
 def test_leaf_assigned_since_it_was_recorded_is_refused() -> None:
