@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if PyadEager in tools:
         print("\npyad: recording and sweep, as multiples of the value on plain floats\n")
         result["phases"] = _print_phases(problems(tiny=options.tiny), effort)
-        print("\npyad: transforms\n")
+        print("\nTransforms, of pyad where no other is named\n")
         result["transforms"] = _print_transforms(effort, tiny=options.tiny)
         leaves = make_leaves(effort)
         print(f"\npyad.vars of 1000 floats: {leaves} times list(map(abs, floats))")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +64,23 @@ def _close(found: Any, expected: Any) -> bool:
     return bool(np.allclose(found, expected, rtol=1e-8, atol=1e-8))
 
 
+def _overhead(tool: str, grad: Callable[..., Any]) -> Case:
+    """What a transform of `x * x` costs beside the function."""
+    return Case(
+        f"grad(f)(2.0), f = x * x, {tool}",
+        "empty call",
+        functools.partial(_empty, 2.0),
+        functools.partial(grad(lambda x: x * x), 2.0),
+        lambda found: float(found) == 4.0,
+    )
+
+
+def _peers() -> Iterator[Case]:
+    for tool in ("autograd", "jax"):
+        with contextlib.suppress(ImportError):
+            yield _overhead(tool, importlib.import_module(tool).grad)
+
+
 def cases(*, tiny: bool) -> list[Case]:
     """Every case; `tiny` shortens the chains."""
     table = read_table()
@@ -77,7 +96,6 @@ def cases(*, tiny: bool) -> list[Case]:
     def six() -> Any:
         return model([pyad.Dual(p, row) for p, row in zip(POINT, np.eye(6), strict=True)]).tangents
 
-    slope = pyad.grad(lambda x: x * x)
     gradient, hessian = pyad.grad(model)(POINT), pyad.jacobian(pyad.grad(model))(POINT)
     banded, small = pyad.hessian(rosenbrock)(np.array(chain[:50])), pyad.grad(rosenbrock)
     lengths = str(length)
@@ -118,13 +136,8 @@ def cases(*, tiny: bool) -> list[Case]:
             lambda: pyad.jacobian(brown)(fifty),
             lambda found: _close(found[:-1], np.eye(50)[:-1] + 1.0),
         ),
-        Case(
-            "grad(f)(2.0), f = x * x",
-            "empty call",
-            functools.partial(_empty, 2.0),
-            functools.partial(slope, 2.0),
-            lambda found: found == 4.0,
-        ),
+        _overhead("pyad", pyad.grad),
+        *_peers(),
     ]
 
 

@@ -128,11 +128,13 @@ def is_flat(shape: Shape) -> TypeGuard[Branch]:
 
 def leaf_shapes(shape: Shape) -> Iterator[Scalar | Array]:
     """The shapes of the leaves, in order."""
-    if isinstance(shape, Branch):
+    if not isinstance(shape, Branch):
+        yield shape
+    elif shape.is_flat:
+        yield from shape.children  # type: ignore[misc]  # numbers all of them
+    else:
         for child in shape.children:
             yield from leaf_shapes(child)
-    else:
-        yield shape
 
 
 def split(shape: Shape, values: Floats) -> Any:
@@ -141,6 +143,9 @@ def split(shape: Shape, values: Floats) -> Any:
 
 
 def _pieces(shape: Shape, values: Floats) -> Iterator[Any]:
+    if is_flat(shape):
+        yield from values.tolist()
+        return
     start = 0
     for leaf in leaf_shapes(shape):
         if isinstance(leaf, Scalar):
@@ -223,6 +228,8 @@ def flatten_like(tree: Any, shape: Shape, what: str) -> list[Any]:
         if items is None:
             wanted = f"of a {shape.kind.__name__} with {len(shape.children)} entries"
             raise error("ARGUMENT_SHAPE", what, wanted, f"that of {tree!r:.60}")
+        if shape.is_flat and _NUMBERS.issuperset(map(type, items)):
+            return items
         pairs = zip(items, shape.children, strict=True)
         return [x for item, child in pairs for x in flatten_like(item, child, what)]
     if shape.shape and not isinstance(tree, _handle.Array):
