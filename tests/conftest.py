@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+import hypothesis
 import pytest
 
 import pyad
+
+# The same examples in every run, and no clock: a loaded machine or a sanitizer takes its time.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("same")
 
 Unchanged = Callable[..., AbstractContextManager[None]]
 
