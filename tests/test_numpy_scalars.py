@@ -217,7 +217,7 @@ def test_in_place_operators() -> None:
     array *= x
     assert pyad.gradient(array[1], x) == 2.0
     floats = np.array([1.0, 2.0])
-    with pytest.raises(pyad.Error, match="pyad.numpy.zeros"):
+    with pytest.raises(pyad.Error, match=r"pyad\.numpy\.zeros"):
         floats *= x
     assert floats.tolist() == [1.0, 2.0]
     floats *= x.detach()
