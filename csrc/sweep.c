@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "blocks/life.h"
-#include "blocks/sweep.h"
+#include "blocks/pending.h"
 #include "buffer.h"
 #include "rows.h"
 
@@ -141,6 +141,7 @@ static int sweep_rows(const pyad_tape *tape, size_t from, size_t seeds, double *
 {
     if (!pyad_tape_is_boundary(tape, from))
         return PYAD_ERROR_NODE_RANGE;
+    pyad_tape_store_values(tape);
     const pyad_sweep s = {.tape = tape,
                           .from = from,
                           .seeds = seeds,
@@ -249,6 +250,9 @@ int pyad_tape_reverse_run(const pyad_tape *tape, size_t from, uint32_t count,
                     .first_block = pyad_tape_blocks_below(tape, from),
                     .keep_all = keep_all};
     size_t blocks = tape->block_count - s.first_block;
+    pyad_tape_settle(tape);
+    if (blocks && tape->blocks[s.first_block].batch < s.first_block)
+        pyad_tape_store_values(tape); /* of a batch that began below */
     rows[0] = 0;
     if (blocks && !(s.touched = pyad_buffer_new(blocks)))
         return PYAD_ERROR_NO_MEMORY;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "blocks/life.h"
+#include "blocks/pending.h"
 #include "blocks/record.h"
 #include "buffer.h"
 
@@ -243,6 +244,7 @@ const double *pyad_tape_pin_weights(const pyad_tape *tape)
 }
 const double *pyad_tape_pin_values(const pyad_tape *tape)
 {
+    pyad_tape_store_values(tape);
     return pyad_buffer_retain(tape->values);
 }
 const double *pyad_tape_pin_adjoints(const pyad_tape *tape, size_t *count)

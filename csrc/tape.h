@@ -36,15 +36,15 @@ struct pyad_tape {
     double *adjoints; /* of the last sweep; adjoints[0] is the slot of the constants */
     size_t adjoint_count; /* nodes that the last sweep knew */
     size_t adjoint_capacity;
-    int adjoints_lean;  /* those of blocks that nobody holds were not kept */
-    size_t max_bytes;   /* 0: no limit */
-    pyad_block *blocks; /* in the order of their nodes */
-    size_t block_count, block_capacity;
+    int adjoints_lean;           /* those of blocks that nobody holds were not kept */
+    size_t max_bytes;            /* 0: no limit */
+    pyad_block *blocks;          /* in the order of their nodes */
     struct pyad_source *sources; /* of the blocks */
-    size_t source_count, source_capacity;
+    size_t block_count, block_capacity, source_count, source_capacity;
     unsigned char *store; /* constants, layouts, rows of the blocks */
     size_t store_length, store_capacity;
-    const pyad_loops *loops; /* borrowed; NULL: none */
+    const pyad_loops *loops;              /* borrowed; NULL: none */
+    size_t waits_from, pending, unstored; /* maps that wait: blocks/pending.h */
 };
 
 /* Room for `nodes` more nodes with `count` arguments in all: the cold half of

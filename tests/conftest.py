@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -15,6 +16,11 @@ hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("same")
 
 Unchanged = Callable[..., AbstractContextManager[None]]
+
+if (
+    "PYAD_WAITS_FROM" in os.environ
+):  # elementwise operations of so many elements wait, see blocks/pending.h
+    pyad.current_tape()._waits_from(int(os.environ["PYAD_WAITS_FROM"]))
 
 
 @pytest.fixture(autouse=True)

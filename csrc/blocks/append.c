@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "life.h"
+#include "pending.h"
 
 typedef struct {
     pyad_tape *to;
@@ -83,6 +84,9 @@ static void copy_blocks(copying *c)
         block.start += c->shift;
         block.arguments += to->arguments - of->first[c->from];
         block.data += c->moved;
+        if (block.kind == PYAD_BLOCK_MAP)
+            block.batch =
+                (block.batch > c->first_block ? block.batch : c->first_block) + renumber;
         block.store = SIZE_MAX; /* below, when the end is known */
         if (block.kind == PYAD_BLOCK_LINEAR)
             move_linear(c, (pyad_linear *)(void *)(to->store + block.data));
@@ -123,6 +127,8 @@ int pyad_tape_append(pyad_tape *tape, const pyad_tape *other, size_t from)
         return from == other->length ? PYAD_OK : PYAD_ERROR_NODE_RANGE;
     if (!pyad_tape_is_boundary(other, from))
         return PYAD_ERROR_NODE_RANGE;
+    pyad_tape_store_values(other);
+    pyad_tape_settle(tape);
     c.first_block = pyad_tape_blocks_below(other, from);
     c.store = c.first_block < other->block_count ? other->blocks[c.first_block].store
                                                  : other->store_length;

@@ -51,6 +51,9 @@ enum { PYAD_BLOCK_ELEMENTS = 1 };
 /* With this one somebody holds the result: its adjoints are kept where those of other
  * blocks need not be. */
 enum { PYAD_BLOCK_HELD = 2 };
+/* With this one the values are not on the tape; with the next, nobody holds the result of
+ * a map that is pending (blocks/pending.h). */
+enum { PYAD_BLOCK_UNSTORED = 4, PYAD_BLOCK_DROPPED = 8 };
 
 struct pyad_block {
     uint32_t start, count;
@@ -58,6 +61,7 @@ struct pyad_block {
     uint8_t order;    /* of a MAP: 0 the operation, 1 its partial in a, 2 in b */
     uint8_t flags;
     uint32_t first_source, source_count; /* in tape->sources */
+    uint32_t batch;   /* of a MAP: the first of those that are swept together */
     size_t arguments; /* tape->arguments when it was made: of the scalars before it */
     size_t store;     /* tape->store_length before it: what to go back to */
     size_t data;      /* byte offset in tape->store of what its kind needs, below */
@@ -149,7 +153,7 @@ static inline const void *pyad_store_at(const pyad_tape *tape, size_t offset)
     return tape->store + offset;
 }
 
-/* The values of a source. */
+/* The values of a source; of a block they are on the tape (blocks/pending.h). */
 static inline const double *pyad_source_values(const pyad_tape *tape,
                                                const pyad_source *s)
 {
@@ -181,6 +185,8 @@ int pyad_map_constant_part(int op, enum pyad_part part, double *value);
 /* out[] contiguous = x[layout]; and x[layout] += in[] contiguous. */
 void pyad_layout_read(const pyad_layout *layout, const double *x, double *out);
 void pyad_layout_add(const pyad_layout *layout, const double *in, double *x);
+/* The sum of `count` numbers, pairwise as NumPy has it; 0 of none. */
+double pyad_sum_values(const pyad_loops *loops, size_t count, const double *x);
 /* Numbers on the contiguous side. */
 size_t pyad_layout_size(const pyad_layout *layout);
 

@@ -8,6 +8,7 @@
 #include "../record.h"
 #include "block.h"
 #include "life.h"
+#include "pending.h"
 
 typedef struct {
     graph g; /* of the tape appended to */
@@ -314,6 +315,7 @@ int pyad_tape_expand(pyad_tape *tape, const pyad_tape *other, size_t from, uint3
     size_t block = pyad_tape_blocks_below(other, from);
     if (from > other->length)
         return PYAD_ERROR_NODE_RANGE;
+    pyad_tape_store_values(other);
     for (size_t i = from; i < other->length && !e.g.status;) {
         const pyad_block *b = &other->blocks[block];
         if (block < other->block_count && b->start == i) {

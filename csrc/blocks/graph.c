@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../buffer.h"
+#include "pending.h"
 
 /* ---- the stretch ------------------------------------------------------------------ */
 
@@ -38,6 +39,7 @@ int pyad_recorded_new(pyad_recorded *s, pyad_tape *tape, size_t from, size_t res
     }
     if (from > tape->length)
         return PYAD_ERROR_NODE_RANGE;
+    pyad_tape_store_values(tape);
     while (blocks && tape->blocks[blocks - 1].start >= end)
         blocks--;
     for (first = blocks; first && tape->blocks[first - 1].start >= from; first--)

@@ -66,6 +66,18 @@ static double sum_row(size_t count, const double *in)
     return sum_row(half, in) + sum_row(count - half, in + half);
 }
 
+/* NumPy's loop does the same and is quicker. */
+double pyad_sum_values(const pyad_loops *loops, size_t count, const double *x)
+{
+    double sum = 0;
+    if (!loops || !loops->sum.run)
+        return sum + sum_row(count, x);
+    char *arrays[] = {(char *)&sum, (char *)(uintptr_t)x, (char *)&sum};
+    const intptr_t counts[] = {(intptr_t)count}, steps[] = {0, sizeof(double), 0};
+    loops->sum.run(arrays, counts, steps, loops->sum.data);
+    return sum;
+}
+
 /* ---- kernels of two loops ---------------------------------------------------------- */
 
 WIDEST_LANES

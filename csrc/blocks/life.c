@@ -53,6 +53,10 @@ void pyad_tape_truncate(pyad_tape *tape, size_t length, size_t arguments)
 {
     while (tape->block_count && tape->blocks[tape->block_count - 1].start >= length) {
         const pyad_block *block = &tape->blocks[--tape->block_count];
+        if (tape->pending)
+            tape->pending--;
+        else if (block->flags & PYAD_BLOCK_UNSTORED)
+            tape->unstored--;
         tape->source_count = block->first_source;
         tape->store_length = block->store;
         if (block->rule)

@@ -3,16 +3,16 @@
  * adjoints between them stay in the first cache, and those that nobody else looks at are
  * never written to memory at all.
  *
- * A run is a stretch of consecutive blocks of one length that use each other element by
- * element. What they use outside of the run may be anything. */
+ * A run is a batch of maps (pending.h): blocks of one length that use each other element
+ * by element. What they use outside of the run may be anything. */
 #include <string.h>
 
 #include "life.h"
 #include "sweep.h"
 
 enum {
-    LONGEST = 32, /* blocks of a run */
-    TILES = 8,    /* adjoints that live in scratch */
+    LONGEST = PYAD_RUN + 1, /* links of a run: the maps and a sum */
+    TILES = 8,              /* adjoints that live in scratch */
 };
 
 /* A pointer to adjoints: of a tile, or (moves) of all numbers. */
@@ -26,6 +26,8 @@ typedef struct {
     place own;
     enum pyad_mode mode[2];
     place to[2];
+    double sum[2]; /* of PYAD_SUM so far: added when the run is done, so that the order of
+                      additions does not depend on what else is in the run */
 } link;
 
 typedef struct {
@@ -36,36 +38,11 @@ typedef struct {
     place held[LONGEST]; /* of block top - i: where its adjoint is in scratch; at NULL */
     unsigned free;       /* tiles, a bit each */
     double (*tiles)[PYAD_TILE];
+    pyad_tiles values;
+    double *tile[PYAD_RUN]; /* for values that are not on the tape */
+    uint32_t wanted;        /* which of them, a bit for each map */
     double *sum; /* the adjoint of a sum of everything that ends the run, or NULL */
 } run;
-
-/* ---- what belongs to a run -------------------------------------------------------- */
-
-/* Whether any operand of a map that is one number stands in block `other`: that is not
- * element by element. */
-static int broadcasts(const pyad_tape *tape, uint32_t map, uint32_t other)
-{
-    const pyad_block *b = &tape->blocks[map];
-    for (size_t i = 0; i < b->source_count; i++) {
-        const pyad_source *source = &tape->sources[b->first_source + i];
-        if (source->block == other && !pyad_source_is_whole(tape, source))
-            return 1;
-    }
-    return 0;
-}
-
-static int joins(const run *r, uint32_t candidate)
-{
-    const pyad_tape *tape = r->s->tape;
-    const pyad_block *block = &tape->blocks[candidate];
-    if (block->kind != PYAD_BLOCK_MAP || block->count != r->count ||
-        block->start + block->count != tape->blocks[r->low].start)
-        return 0;
-    for (uint32_t b = r->low; b <= r->top; b++)
-        if (broadcasts(tape, b, candidate))
-            return 0;
-    return 1;
-}
 
 /* ---- where the adjoints of a run stand
  * ------------------------------------------------- */
@@ -143,6 +120,7 @@ static void plan(run *r)
             continue;
         r->links++;
         l->map = map;
+        l->sum[0] = l->sum[1] = 0;
         l->own = held->at ? *held : (place){pyad_sweep_row(s, map->start), 1};
         l->mode[1] = PYAD_NOWHERE;
         for (size_t i = 0; i < map->source_count; i++)
@@ -152,20 +130,76 @@ static void plan(run *r)
     }
 }
 
+/* ---- values that are not on the tape --------------------------------------------- */
+
+/* Want what the weights of a link take. */
+static void need_values(run *r, const link *l)
+{
+    const pyad_tape *tape = r->s->tape;
+    const pyad_source *x = pyad_block_sources(tape, l->map);
+    for (int i = 0; i < 2; i++) {
+        if (l->mode[i] == PYAD_NOWHERE)
+            continue;
+        const int takes = pyad_map_takes(tape, l->map, i);
+        const uint32_t blocks[] = {x->block, l->map->source_count > 1 ? x[1].block : 0,
+                                   (uint32_t)(l->map - tape->blocks)};
+        for (int k = 0; k < 3; k++)
+            if (takes & 1 << k && is_inside(r, blocks[k]) &&
+                tape->blocks[blocks[k]].flags & PYAD_BLOCK_UNSTORED)
+                r->wanted |= UINT32_C(1) << (blocks[k] - r->low);
+    }
+}
+
+/* Tiles for the unstored values that the sweep takes, and for what these are made of. */
+static void plan_values(run *r, double (*tiles)[PYAD_TILE])
+{
+    const pyad_tape *tape = r->s->tape;
+    uint32_t used = 0;
+    r->values = (pyad_tiles){tape, r->low, 0, r->tile};
+    r->wanted = 0;
+    if (!tape->unstored)
+        return;
+    r->values.maps = r->top - r->low + 1;
+    for (size_t n = 0; n < r->links; n++)
+        if (r->link[n].map)
+            need_values(r, &r->link[n]);
+    for (uint32_t i = r->values.maps; i-- > 0;) {
+        const pyad_block *map = &tape->blocks[r->low + i];
+        const pyad_source *x = pyad_block_sources(tape, map);
+        r->tile[i] = NULL;
+        if (!(r->wanted >> i & 1))
+            continue;
+        r->tile[i] = tiles[used++];
+        for (uint32_t k = 0; k < map->source_count; k++)
+            if (is_inside(r, x[k].block) &&
+                tape->blocks[x[k].block].flags & PYAD_BLOCK_UNSTORED)
+                r->wanted |= UINT32_C(1) << (x[k].block - r->low);
+    }
+}
+
+static void compute_values(const run *r, size_t at, size_t count)
+{
+    for (uint32_t i = 0; r->wanted >> i; i++)
+        if (r->tile[i])
+            pyad_tile_compute(&r->values, &r->s->tape->blocks[r->low + i], at, count,
+                              r->tile[i]);
+}
+
 /* ---- the sweep
  * ------------------------------------------------------------------------- */
 
-static void sweep_tile(const run *r, size_t at, size_t count, double *scratch)
+static void sweep_tile(run *r, size_t at, size_t count, double *scratch)
 {
     for (size_t n = 0; n < r->links; n++) {
-        const link *l = &r->link[n];
+        link *l = &r->link[n];
         for (int i = 0; i < 2; i++) {
             if (l->mode[i] == PYAD_NOWHERE)
                 continue;
-            double *to = l->to[i].at + l->to[i].moves * at;
+            double *to =
+                l->mode[i] == PYAD_SUM ? &l->sum[i] : l->to[i].at + l->to[i].moves * at;
             if (l->map)
                 pyad_share(l->mode[i], count, l->own.at + l->own.moves * at,
-                           pyad_map_weights(r->s->tape, l->map, i, at, count, scratch),
+                           pyad_tile_weights(&r->values, l->map, i, at, count, scratch),
                            to);
             else
                 pyad_share_number(l->mode[i], count, *r->sum, to);
@@ -175,14 +209,21 @@ static void sweep_tile(const run *r, size_t at, size_t count, double *scratch)
 
 static int sweep_run(run *r)
 {
-    double tiles[TILES][PYAD_TILE], scratch[2 * PYAD_TILE];
+    double tiles[TILES][PYAD_TILE], values[PYAD_UNSTORED][PYAD_TILE];
+    double scratch[2 * PYAD_TILE];
     r->tiles = tiles;
     r->free = (1u << TILES) - 1;
     plan(r);
+    plan_values(r, values);
     for (size_t at = 0; r->links && at < r->count; at += PYAD_TILE) {
-        size_t rest = r->count - at;
-        sweep_tile(r, at, rest < PYAD_TILE ? rest : PYAD_TILE, scratch);
+        size_t rest = r->count - at, count = rest < PYAD_TILE ? rest : PYAD_TILE;
+        compute_values(r, at, count);
+        sweep_tile(r, at, count, scratch);
     }
+    for (size_t n = 0; n < r->links; n++)
+        for (int i = 0; i < 2; i++)
+            if (r->link[n].mode[i] == PYAD_SUM)
+                *r->link[n].to[i].at += r->link[n].sum[i];
     return PYAD_OK;
 }
 
@@ -212,8 +253,9 @@ int pyad_maps_reverse(const pyad_sweep *s, uint32_t *block)
         r.low = r.top = *block - 1;
     }
     r.count = tape->blocks[r.top].count;
-    while (r.low > s->first_block && r.top - r.low + 2 < LONGEST && joins(&r, r.low - 1))
-        r.low--;
+    r.low = tape->blocks[r.top].batch;
+    if (r.low < s->first_block)
+        r.low = s->first_block;
     if (r.sum && *r.sum == 0)
         r.sum = NULL;
     *block = r.low;

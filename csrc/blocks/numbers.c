@@ -5,6 +5,7 @@
 
 #include "../buffer.h"
 #include "../structure.h"
+#include "pending.h"
 
 /* ---- constants -------------------------------------------------------------------- */
 
@@ -59,6 +60,8 @@ pyad_numbers pyad_numbers_of_room(double *constants, size_t count)
 
 const double *pyad_numbers_values(const graph *g, const pyad_numbers *x)
 {
+    if (x->node != PYAD_CONSTANT && x->block != PYAD_NO_BLOCK)
+        pyad_block_values(g->tape, x->block);
     if (x->node != PYAD_CONSTANT)
         return g->tape->values + x->node;
     if (x->step == 0)
@@ -142,7 +145,8 @@ pyad_operand pyad_numbers_at(graph *g, const pyad_numbers *x, size_t i)
 /* As an operand of the functions of record.h. */
 static pyad_vector vector_of(const graph *g, const pyad_numbers *x)
 {
-    return (pyad_vector){.values = pyad_numbers_values(g, x),
+    const int constant = x->node == PYAD_CONSTANT;
+    return (pyad_vector){.values = constant ? pyad_numbers_values(g, x) : NULL,
                          .node = x->node,
                          .block = x->block,
                          .step = x->step,

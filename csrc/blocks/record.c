@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "life.h"
+#include "pending.h"
 
 enum {
     SHARED_FROM = 64, /* numbers: below, a copy is cheaper than looking for one */
@@ -73,9 +74,20 @@ typedef struct {
     pyad_tape *tape;
     size_t sources;
     const pyad_vector *x;
+    int joins; /* what is pending may stay so */
     pyad_block block;
     bases before;
 } making;
+
+/* What is to be read from the tape is there. */
+static void settle(const making *m)
+{
+    if (!m->joins)
+        pyad_tape_settle(m->tape);
+    for (size_t i = 0; !m->joins && i < m->sources; i++)
+        if (m->x[i].node != PYAD_CONSTANT && m->x[i].block != PYAD_NO_BLOCK)
+            pyad_block_values(m->tape, m->x[i].block);
+}
 
 /* Make room: nodes, `sources` operands, their constants, and `bytes` of data (returned at
  * *data). The sources are written, but not yet counted. */
@@ -88,6 +100,7 @@ static int begin(making *m, size_t count, size_t bytes, void **data)
     for (size_t i = 0; i < m->sources; i++)
         if (!is_on_tape(tape, &m->x[i]))
             return PYAD_ERROR_NODE_RANGE;
+    settle(m);
     m->before = bases_of(tape);
     int status = pyad_tape_make_room(tape, &room);
     if (status)
@@ -112,6 +125,7 @@ static int begin(making *m, size_t count, size_t bytes, void **data)
         .op = PYAD_OP_GIVEN,
         .first_source = (uint32_t)tape->source_count,
         .source_count = (uint32_t)m->sources,
+        .batch = PYAD_NO_BLOCK,
         .arguments = tape->arguments,
         .store = tape->store_length,
         .data = tape->store_length,
@@ -179,9 +193,19 @@ int pyad_block_map(pyad_tape *tape, int op, int order, size_t count, pyad_vector
             return PYAD_ERROR_NODE_RANGE;
         x[i].count = x[i].step ? count : 1;
     }
+    const int waits = order == 0 && tape->waits_from && count >= tape->waits_from;
+    const uint32_t batch = pyad_map_batch(tape, count, m.sources, x);
+    m.joins = waits && pyad_map_can_join(tape, batch, m.sources, x);
     int status = begin(&m, count, 0, NULL);
     if (status)
         return status;
+    m.block.batch = batch;
+    if (waits) {
+        m.block.op = (uint8_t)op;
+        m.block.flags = PYAD_BLOCK_UNSTORED;
+        tape->pending++;
+        return push(&m, PYAD_BLOCK_MAP, block);
+    }
     const double *p = operand(&m, 0), *q = m.sources > 1 ? operand(&m, 1) : NULL;
     double *out = result(&m);
     pyad_map_part(tape->loops, op, PYAD_VALUE, count, p, x[0].step, q, x[1].step, NULL,
@@ -252,17 +276,24 @@ int pyad_block_spread(pyad_tape *tape, pyad_vector x, size_t ndim, const int64_t
     return push(&m, PYAD_BLOCK_SPREAD, block);
 }
 
-/* The sum of everything: NumPy's loop is pairwise and quick. */
+/* The sum of all numbers of an array. */
 static int sum_all(const pyad_loops *loops, const pyad_layout *layout, const double *x,
                    double *out)
 {
     if (!loops || !loops->sum.run || layout->ndim != 1 || layout->sides[1] != 0)
         return 0;
-    char *arrays[] = {(char *)out, (char *)(uintptr_t)x, (char *)out};
-    const intptr_t counts[] = {(intptr_t)layout->sides[0]};
-    const intptr_t steps[] = {0, sizeof(double), 0};
-    loops->sum.run(arrays, counts, steps, loops->sum.data);
+    *out = pyad_sum_values(loops, (size_t)layout->sides[0], x);
     return 1;
+}
+
+/* Whether a layout of `size` numbers is the sum of all, into the only number. */
+static int is_sum_of_all(size_t ndim, const int64_t *shape, const int64_t *stride,
+                         size_t size, size_t count)
+{
+    for (size_t d = 0; d < ndim; d++)
+        if (shape[d] != 1 && stride[d] != 0)
+            return 0;
+    return count == 1 && size > 1 && size_of(ndim, shape) == size;
 }
 
 int pyad_block_collect(pyad_tape *tape, pyad_vector x, size_t ndim, const int64_t *shape,
@@ -271,11 +302,17 @@ int pyad_block_collect(pyad_tape *tape, pyad_vector x, size_t ndim, const int64_
 {
     void *data;
     making m = {.tape = tape, .sources = 1, .x = &x};
+    m.joins = is_sum_of_all(ndim, shape, stride, x.count, count) &&
+              pyad_is_last_pending(tape, x.node, x.count);
     int status = begin(&m, count, layout_bytes(ndim), &data);
     if (status)
         return status;
     pyad_layout *layout = data;
     write_layout(&m, layout, ndim, shape, stride, offset);
+    if (m.joins) {
+        *result(&m) = pyad_tape_settle_sum(tape);
+        return push(&m, PYAD_BLOCK_COLLECT, block);
+    }
     memset(result(&m), 0, count * sizeof(double));
     if (!sum_all(tape->loops, layout, operand(&m, 0), result(&m) + layout->offset))
         pyad_layout_add(layout, operand(&m, 0), result(&m));

@@ -59,6 +59,34 @@ int pyad_blocks_forward(const pyad_sweep *s, uint32_t block);
 
 /* ---- parts ------------------------------------------------------------------------- */
 
+enum {
+    PYAD_RUN = 31,     /* maps that are swept, or evaluated, together */
+    PYAD_UNSTORED = 8, /* tiles for values that are not on the tape */
+};
+
+/* Where the values of maps stand that are at work together: of block first + i, i < maps,
+ * in a tile if tile[i] is set; of all others on the tape. */
+typedef struct {
+    const pyad_tape *tape;
+    uint32_t first, maps;
+    double **tile;
+} pyad_tiles;
+
+/* Values from number `at` on, of an operand and of a block. */
+static inline double *pyad_tile_of(const pyad_tiles *t, uint32_t block)
+{
+    return block - t->first < t->maps ? t->tile[block - t->first] : NULL;
+}
+static inline const double *pyad_tile_source(const pyad_tiles *t, const pyad_source *x,
+                                             size_t at)
+{
+    const double *tile = pyad_tile_of(t, x->block);
+    return tile ? tile : pyad_source_values(t->tape, x) + at * x->step;
+}
+/* Compute `count` <= PYAD_TILE values of a map of order 0, from number `at` on. */
+void pyad_tile_compute(const pyad_tiles *t, const pyad_block *map, size_t at,
+                       size_t count, double *out);
+
 /* The weights of `count` <= PYAD_TILE numbers of a map from number `at` on, in operand 0
  * or 1: number i has at[i * step]. `scratch` has room for two tiles. */
 typedef struct {
@@ -67,6 +95,11 @@ typedef struct {
 } pyad_weights;
 pyad_weights pyad_map_weights(const pyad_tape *tape, const pyad_block *map, int operand,
                               size_t at, size_t count, double *scratch);
+pyad_weights pyad_tile_weights(const pyad_tiles *t, const pyad_block *map, int operand,
+                               size_t at, size_t count, double *scratch);
+/* Which values that takes: 1 of operand 0, 2 of operand 1, 4 of the result. */
+enum { PYAD_TAKES_A = 1, PYAD_TAKES_B = 2, PYAD_TAKES_V = 4 };
+int pyad_map_takes(const pyad_tape *tape, const pyad_block *map, int operand);
 
 /* How a share goes to where it belongs. */
 enum pyad_mode {

@@ -1,6 +1,7 @@
 /* The weights of a map, tile by tile, and what they do to adjoints. A weight is stored
  * nowhere: it is the same number everywhere (add), or stands on the tape already as an
  * operand's value or the result (mul, exp), or is computed from them into scratch. */
+#include <ctype.h>
 #include <string.h>
 
 #include "../rows.h"
@@ -36,21 +37,61 @@ static int is_reciprocal(int op, enum pyad_part part)
     return text && strcmp(text, "DIV(K(1), B)") == 0;
 }
 
-pyad_weights pyad_map_weights(const pyad_tape *tape, const pyad_block *map, int operand,
-                              size_t at, size_t count, double *scratch)
+/* The part of the operation that is the partial of a map in an operand. */
+static enum pyad_part part_of(const pyad_block *map, int operand)
 {
     static const enum pyad_part parts[3][2] = {
         {PYAD_DA, PYAD_DB}, {PYAD_DAA, PYAD_DAB}, {PYAD_DAB, PYAD_DBB}};
-    const enum pyad_part part = parts[map->order][operand];
+    return parts[map->order][operand];
+}
+
+/* What a row names of A, B and V; all of them where a name stands for more than it says,
+ * or loops of its own may look at more (partials.c). */
+static int names_of(int op, enum pyad_part part)
+{
+    static const uint8_t by_loops[PYAD_OP_COUNT][PYAD_DBB + 1] = {
+#define ROW(ENUM, PART, ...) [PYAD_OP_##ENUM][PART] = 1,
+#include "partials.def"
+#undef ROW
+    };
+    const char *text = texts[op][part], *letters = "ABV";
+    int names = 0;
+    for (size_t i = 0; text && text[i]; i++) {
+        const int alone = !(i && isalnum((unsigned char)text[i - 1])) &&
+                          !isalnum((unsigned char)text[i + 1]) && text[i + 1] != '_';
+        const char *at = alone ? strchr(letters, text[i]) : NULL;
+        names |= at ? 1 << (at - letters) : 0;
+    }
+    const int hidden = text && (strchr(text, '_') || strstr(text, "DEFINED"));
+    return hidden || by_loops[op][part] ? PYAD_TAKES_A | PYAD_TAKES_B | PYAD_TAKES_V
+                                        : names;
+}
+
+int pyad_map_takes(const pyad_tape *tape, const pyad_block *map, int operand)
+{
+    const enum pyad_part part = part_of(map, operand);
+    const pyad_source *x = tape->sources + map->first_source;
+    if (map->op == PYAD_OP_POW && part == PYAD_DA && x[1].step == 0 &&
+        *pyad_source_values(tape, x + 1) == 2) /* a square, see pyad_map_part */
+        return PYAD_TAKES_A;
+    return map->order ? PYAD_TAKES_A | PYAD_TAKES_B : names_of(map->op, part);
+}
+
+pyad_weights pyad_tile_weights(const pyad_tiles *t, const pyad_block *map, int operand,
+                               size_t at, size_t count, double *scratch)
+{
+    const pyad_tape *tape = t->tape;
+    const enum pyad_part part = part_of(map, operand);
     const pyad_source *source = tape->sources + map->first_source;
     const pyad_loops *loops = tape->loops;
     const int op = map->op, what = reference_of(op, part);
+    const double *tile = pyad_tile_of(t, (uint32_t)(map - tape->blocks));
     size_t step_a = source->step, step_b = 0;
-    const double *a = pyad_source_values(tape, source) + at * step_a, *b = NULL;
-    const double *v = tape->values + map->start + at;
+    const double *a = pyad_tile_source(t, source, at), *b = NULL;
+    const double *v = tile ? tile : tape->values + map->start + at;
     if (map->source_count > 1) {
         step_b = source[1].step;
-        b = pyad_source_values(tape, source + 1) + at * step_b;
+        b = pyad_tile_source(t, source + 1, at);
     }
     if (pyad_map_constant_part(op, part, scratch))
         return (pyad_weights){scratch, 0};
@@ -71,6 +112,13 @@ pyad_weights pyad_map_weights(const pyad_tape *tape, const pyad_block *map, int 
     }
     pyad_map_part(loops, op, part, count, a, step_a, b, step_b, v, scratch);
     return (pyad_weights){scratch, 1};
+}
+
+pyad_weights pyad_map_weights(const pyad_tape *tape, const pyad_block *map, int operand,
+                              size_t at, size_t count, double *scratch)
+{
+    const pyad_tiles on_tape = {.tape = tape};
+    return pyad_tile_weights(&on_tape, map, operand, at, count, scratch);
 }
 
 /* ---- shares ----------------------------------------------------------------------- */

@@ -6,7 +6,7 @@
 #include "../buffer.h"
 #include "../record.h"
 #include "life.h"
-#include "sweep.h"
+#include "pending.h"
 
 /* ---- what a block is -------------------------------------------------------------- */
 
@@ -287,6 +287,7 @@ int pyad_tape_write(pyad_tape *rows, const pyad_tape *tape, size_t from, size_t 
     writer w = {.rows = rows, .tape = tape};
     if (to > tape->length || from > to || !pyad_tape_is_boundary(tape, from))
         return PYAD_ERROR_NODE_RANGE;
+    pyad_tape_store_values(tape);
     for (size_t block = pyad_tape_blocks_below(tape, from), i = from;
          i < to && !w.status;) {
         w.b = &tape->blocks[block];

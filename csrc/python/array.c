@@ -84,7 +84,7 @@ PyObject *array_of_block(TapeObject *tape, uint32_t block, int ndim,
 {
     const pyad_block *b = &tape->core->blocks[block];
     if (ndim == 0)
-        return var_of_node(tape, tape->generation, tape->core->values[b->start],
+        return var_of_node(tape, tape->generation, *pyad_block_values(tape->core, block),
                            b->start);
     Storage *s = storage_of_run(tape, block, b->start, b->count);
     return (PyObject *)array_new(s, ndim, shape, NULL, 0);

@@ -13,7 +13,7 @@
  * Structure (slices, transposes, item assignment) rearranges which node stands where and
  * has no derivative rules; only arithmetic makes nodes. */
 #pragma once
-#include "../blocks/record.h"
+#include "../blocks/pending.h"
 #include "numpy_api.h"
 
 typedef struct Storage Storage;
@@ -71,7 +71,11 @@ static inline int storage_is_recorded(const Storage *s)
 /* Its numbers now; they may move when anything is recorded. */
 static inline double *storage_values(const Storage *s)
 {
-    return s->values ? s->values : s->tape->core->values + s->start;
+    if (s->values)
+        return s->values;
+    if (s->block != PYAD_NO_BLOCK)
+        pyad_block_values(s->tape->core, s->block);
+    return s->tape->core->values + s->start;
 }
 /* True if its recording has ended. */
 static inline int storage_is_ended(const Storage *s)

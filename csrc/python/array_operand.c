@@ -393,7 +393,7 @@ int array_operands_watch(array_operands *o, uint32_t block, PyObject *shapes)
 {
     static PyObject *note;
     const pyad_block *b = &o->tape->core->blocks[block];
-    const double *values = o->tape->core->values + b->start;
+    const double *values = pyad_block_values(o->tape->core, block);
     uint32_t bad = 0, start = b->start;
     while (bad < b->count && isfinite(values[bad]))
         bad++;

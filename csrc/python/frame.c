@@ -171,12 +171,35 @@ static PyObject *alias_of(TapeObject *tape, PyObject *x)
     return var_finish(handle, tape, value, node);
 }
 
-/* An Array of nodes of its own for an array; (node, count) in `place`. */
+/* New variables with the values of a contiguous array of doubles; released. */
+static PyObject *variables_of(TapeObject *tape, PyArrayObject *values, uint32_t *start)
+{
+    uint32_t block;
+    PyObject *alias = NULL;
+    int status = values ? pyad_block_leaf(tape->core, (size_t)PyArray_SIZE(values),
+                                          PyArray_DATA(values), &block)
+                        : -1;
+    if (status > 0) {
+        raise_error(status);
+    } else if (status == 0) {
+        const pyad_block *b = &tape->core->blocks[block];
+        *start = b->start;
+        alias =
+            (PyObject *)array_new(storage_of_run(tape, block, b->start, b->count),
+                                  PyArray_NDIM(values), PyArray_DIMS(values), NULL, 0);
+    }
+    Py_XDECREF(values);
+    return alias;
+}
+
+/* An Array of nodes of its own for an array, and the first of them. */
 static PyObject *alias_of_array(TapeObject *tape, PyObject *x, uint32_t *start)
 {
     const tape_frame *frame = &tape->frames[tape->depth - 1];
-    uint32_t block;
     *start = 0;
+    if (PyArray_CheckExact(x) && PyArray_TYPE((PyArrayObject *)x) == NPY_DOUBLE &&
+        PyArray_ISCARRAY_RO((PyArrayObject *)x) && PyArray_SIZE((PyArrayObject *)x))
+        return variables_of(tape, (PyArrayObject *)Py_NewRef(x), start);
     ArrayObject *a = array_from(x, "a differentiated argument");
     if (!a)
         return NULL;
@@ -198,18 +221,7 @@ static PyObject *alias_of_array(TapeObject *tape, PyObject *x, uint32_t *start)
         Py_XDECREF(flat);
         Py_XDECREF(copied);
     } else {
-        PyArrayObject *values = (PyArrayObject *)array_values(a);
-        int status = values ? pyad_block_leaf(tape->core, (size_t)a->size,
-                                              PyArray_DATA(values), &block)
-                            : -1;
-        if (status > 0)
-            raise_error(status);
-        else if (status == 0)
-            alias = (PyObject *)array_new(storage_of_run(tape, block,
-                                                         tape->core->blocks[block].start,
-                                                         (size_t)a->size),
-                                          a->ndim, array_shape(a), NULL, 0);
-        Py_XDECREF(values);
+        alias = variables_of(tape, (PyArrayObject *)array_values(a), start);
     }
     if (alias && a->size)
         *start = ((ArrayObject *)alias)->storage->start;
@@ -414,6 +426,7 @@ static PyObject *at(PyObject *module, PyObject *args)
     TapeObject *tape = (TapeObject *)given;
     if (node >= tape->core->length)
         return raise_error(PYAD_ERROR_NODE_RANGE);
+    pyad_tape_store_values(tape->core);
     return handle_of(tape, (pyad_operand){tape->core->values[node], node});
 }
 
@@ -887,6 +900,7 @@ static PyObject *slope(PyObject *module, PyObject *const *args, Py_ssize_t count
         arguments[0] = x.alias;
         y = PyObject_Vectorcall(args[0], arguments, (size_t)count - 1, names);
     }
+    Py_CLEAR(x.alias); /* its values need not outlive the frame */
     if (y)
         result = slope_of(tape, thread, y, &x);
     else
@@ -894,7 +908,6 @@ static PyObject *slope(PyObject *module, PyObject *const *args, Py_ssize_t count
     if (arguments != stack)
         PyMem_Free(arguments);
     Py_XDECREF(y);
-    Py_XDECREF(x.alias);
     Py_DECREF(tape);
     return result;
 }

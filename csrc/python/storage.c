@@ -49,8 +49,11 @@ static void link_run(Storage *s)
     s->tape->runs = s;
 }
 
+/* Its values are not asked for through it any more. */
 static void unlink_run(Storage *s)
 {
+    if (s->block != PYAD_NO_BLOCK)
+        pyad_block_drop(s->tape->core, s->block);
     if (s->newer)
         s->newer->older = s->older;
     else
@@ -121,10 +124,10 @@ void storages_settle(TapeObject *tape, size_t length)
         if (s->start < length)
             continue;
         double *kept = pyad_buffer_new((s->size ? s->size : 1) * sizeof(double));
+        if (kept)
+            memcpy(kept, storage_values(s), s->size * sizeof(double));
         unlink_run(s);
         s->lost = !kept;
-        if (kept)
-            memcpy(kept, tape->core->values + s->start, s->size * sizeof(double));
         s->values = kept;
     }
 }

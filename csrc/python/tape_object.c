@@ -7,6 +7,10 @@
  * on it. */
 static const size_t ABANDONED_LENGTH = 1 << 20;
 
+/* Elements from which on an elementwise operation waits to be evaluated with those that
+ * follow it: where its arrays leave the second cache. */
+static size_t waits_from = 16384;
+
 uint64_t tape_new_generation(void)
 {
     static uint64_t last = FIRST_GENERATION;
@@ -36,6 +40,7 @@ static PyObject *tape_type_new(PyTypeObject *type, PyObject *args, PyObject *kwa
         return raise_error(PYAD_ERROR_NO_MEMORY);
     }
     tape->core->loops = &numpy_loops;
+    tape->core->waits_from = waits_from;
     tape->generation = tape_new_generation();
     return (PyObject *)tape;
 }
@@ -176,6 +181,7 @@ void tape_take_back(TapeObject *tape, size_t length, size_t arguments, size_t le
 
 void tape_hold(TapeObject *tape)
 {
+    pyad_tape_settle(tape->core);
     tape->busy = 1;
     tape->live = 0;
 }
@@ -270,8 +276,10 @@ static PyObject *method_hold(PyObject *self, PyObject *unused)
     if (tape_check_idle(tape) < 0)
         return NULL;
     PyObject *address = PyLong_FromVoidPtr(tape->core);
-    if (address)
+    if (address) {
+        pyad_tape_store_values(tape->core);
         tape_hold(tape);
+    }
     return address;
 }
 
@@ -338,6 +346,18 @@ static PyObject *get_nbytes(TapeObject *tape, void *closure)
     return PyLong_FromSize_t(pyad_tape_nbytes(tape->core));
 }
 
+/* _waits_from(count): sets from how many elements on an elementwise operation waits to be
+ * evaluated, 0 for never, on this tape and all that are made from now on; gives what it
+ * was. For tests. */
+static PyObject *method_waits_from(PyObject *self, PyObject *count)
+{
+    size_t before = waits_from, given = PyLong_AsSize_t(count);
+    if (PyErr_Occurred())
+        return NULL;
+    ((TapeObject *)self)->core->waits_from = waits_from = given;
+    return PyLong_FromSize_t(before);
+}
+
 static PyMethodDef tape_methods[] = {
     {"__enter__", tape_enter, METH_NOARGS, NULL},
     {"__exit__", (PyCFunction)(void (*)(void))tape_exit, METH_FASTCALL, NULL},
@@ -348,6 +368,7 @@ static PyMethodDef tape_methods[] = {
     {"_release", method_release, METH_NOARGS, NULL},
     {"_knows", tape_has_generation, METH_O, NULL},
     {"_leaves", tape_leaves, METH_NOARGS, NULL},
+    {"_waits_from", method_waits_from, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 

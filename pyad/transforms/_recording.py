@@ -111,6 +111,7 @@ class Recording:
             else:
                 self.args[self.argnums] = given
             self.output: Any = self.f(*self.args, **self.kwargs)
+            del self.args, given, aliases  # their values need not outlive the frame
             self.open: bool = _handle._is_open(self.tape)
         except BaseException:
             self._leave(keep=False)

@@ -85,6 +85,10 @@ class Array:
         return next(leaves).reshape(self.shape)
 
 
+array_of = functools.lru_cache(maxsize=256)(Array)
+"""`Array`, made once for each of the shapes in use."""
+
+
 @dataclass(frozen=True)
 class Branch:
     """A list, tuple, named tuple or dict (`keys`) of trees."""
@@ -98,10 +102,11 @@ class Branch:
         """How many numbers it holds."""
         return sum(child.size for child in self.children)
 
-    @functools.cached_property
+    @property
     def is_flat(self) -> bool:
         """True if all children are numbers."""
-        return self.children.count(SCALAR) == len(self.children)
+        children = self.children
+        return not children or (children[0] is SCALAR and children.count(SCALAR) == len(children))
 
     def build(self, leaves: Iterator[Any]) -> Any:
         """The same structure with other leaves."""
@@ -194,20 +199,23 @@ _NUMBERS = frozenset((float, int, Var))
 
 
 def _flatten(tree: Any, what: str, leaves: list[Any]) -> Shape:
-    if type(tree) in _NUMBERS or isinstance(tree, Real):  # Var and Dual are registered as such
+    if type(tree) in _NUMBERS:
         leaves.append(tree)
         return SCALAR
     if isinstance(tree, _handle.Array) or (
         isinstance(tree, np.ndarray) and tree.dtype.kind in "biufO"
     ):
         leaves.append(tree)
-        return Array(tree.shape)
+        return array_of(tree.shape)
     if isinstance(tree, (list, tuple)):
         kind = type(tree) if hasattr(tree, "_make") else list if isinstance(tree, list) else tuple
         if _NUMBERS.issuperset(map(type, tree)):
             leaves.extend(tree)
             return Branch(kind, (SCALAR,) * len(tree))
         return Branch(kind, tuple(_flatten(item, what, leaves) for item in tree))
+    if isinstance(tree, Real):  # Var and Dual are registered as such
+        leaves.append(tree)
+        return SCALAR
     if isinstance(tree, Mapping):
         children = tuple(_flatten(item, what, leaves) for item in tree.values())
         return Branch(dict, children, tuple(tree))

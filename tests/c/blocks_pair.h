@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "blocks/life.h"
+#include "blocks/pending.h"
 #include "blocks/record.h"
 #include "record.h"
 
@@ -63,6 +64,14 @@ static pyad_vector vector(const pair *p, const array *a, size_t offset, size_t c
                          a->block, 1, count};
 }
 
+/* Values are looked at where they are on the tape; where maps wait, half of the results
+ * are dropped. */
+static void check_values(const pair *p, const array *a)
+{
+    for (size_t i = 0; a->block != PYAD_NO_BLOCK && i < a->count; i++)
+        NEED(near(p->blocks->values[a->node + i], a->numbers[i].value));
+}
+
 /* One number of an array for all elements. */
 static pyad_vector number(const pair *p, const array *a, size_t i)
 {
@@ -90,8 +99,10 @@ static void of_block(pair *p, array *a, uint32_t block)
     NEED(b->count == a->count);
     a->block = block;
     a->node = b->start;
-    for (size_t i = 0; i < a->count; i++)
-        NEED(near(p->blocks->values[a->node + i], a->numbers[i].value));
+    if (!(b->flags & PYAD_BLOCK_UNSTORED))
+        check_values(p, a);
+    else if (draw(2))
+        pyad_block_drop(p->blocks, block);
 }
 
 static pyad_operand apply(pair *p, int op, pyad_operand a, pyad_operand b)
@@ -440,6 +451,7 @@ static void pair_new(pair *p)
 {
     *p = (pair){.blocks = pyad_tape_new(0), .scalars = pyad_tape_new(0)};
     NEED(p->blocks && p->scalars);
+    p->blocks->waits_from = program % 2;
 }
 
 static void pair_free(pair *p)

@@ -94,22 +94,23 @@ static void sweep_runs(const pair *p, size_t from)
 {
     size_t length = p->blocks->length, rows = length - from + 1;
     double *expected = calloc(rows, sizeof(double));
-    double *found = malloc(rows * sizeof(double));
+    double *all = malloc(2 * rows * sizeof(double)), *found = all;
     uint32_t nodes[40];
     double seeds[40];
-    NEED(expected && found);
+    NEED(expected && all);
     for (int n = 0; n < 40; n++) {
         nodes[n] = n % 7 == 3 ? PYAD_CONSTANT : draw((uint32_t)length);
         seeds[n] = uniform();
         if (nodes[n] != PYAD_CONSTANT && nodes[n] >= from)
             expected[nodes[n] - from + 1] += seeds[n];
     }
+    for (size_t i = 0; i < 2 * rows; i++)
+        found[i] = NAN;
+    for (int keep_all = 0; keep_all < 2; keep_all++)
+        NEED(pyad_tape_reverse_run(p->blocks, from, 40, nodes, seeds,
+                                   found + (size_t)keep_all * rows, keep_all) == PYAD_OK);
     NEED(pyad_tape_reverse(p->blocks, from, 1, expected) == PYAD_OK);
-    for (int keep_all = 0; keep_all < 2; keep_all++) {
-        for (size_t i = 0; i < rows; i++)
-            found[i] = NAN;
-        NEED(pyad_tape_reverse_run(p->blocks, from, 40, nodes, seeds, found, keep_all) ==
-             PYAD_OK);
+    for (int keep_all = 0; keep_all < 2; keep_all++, found += rows) {
         for (size_t i = from; i < length; i++) {
             uint32_t block = pyad_tape_block_of(p->blocks, (uint32_t)i);
             if (keep_all || block == PYAD_NO_BLOCK ||
@@ -125,7 +126,7 @@ static void sweep_runs(const pair *p, size_t from)
         NEED(pyad_tape_bad_adjoint(p->blocks, (uint32_t)length - 1) == PYAD_CONSTANT);
     }
     free(expected);
-    free(found);
+    free(all);
 }
 
 /* <seeds, J t> == <J^T seeds, t>, on the blocks alone, for any seeds on any node. */
@@ -257,6 +258,10 @@ static void run_program(uint32_t steps)
     write_program(&p, steps);
     if (draw(3) == 0)
         truncate_and_go_on(&p);
+    sweep_runs(&p, 0); /* some values are not stored yet */
+    pyad_tape_store_values(p.blocks);
+    for (uint32_t n = 0; n < p.count; n++)
+        check_values(&p, &p.arrays[n]);
     sweep(&p, 1, 1);
     sweep(&p, widths[draw(5)], 1);
     sweep_runs(&p, 0);
