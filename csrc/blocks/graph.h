@@ -100,8 +100,7 @@ void pyad_recorded_give_source(pyad_recorded *s, const pyad_source *x,
 /* The tangents of a source, for `count` elements. */
 pyad_numbers pyad_recorded_tangent(pyad_recorded *s, const pyad_source *x, size_t count);
 
-/* ---- the steps of a sweep (steps.c, map_steps.c)
- * ----------------------------------------------- */
+/* ---- the steps of a sweep (steps.c, map_steps.c) ----------------------------------- */
 
 /* Calls `visit` for each node that the block refers to; for a source, with its first. */
 void pyad_recorded_arguments(pyad_recorded *s, uint32_t block,

@@ -44,8 +44,7 @@ typedef struct {
     double *sum; /* the adjoint of a sum of everything that ends the run, or NULL */
 } run;
 
-/* ---- where the adjoints of a run stand
- * ------------------------------------------------- */
+/* ---- where the adjoints of a run stand --------------------------------------------- */
 
 static int is_inside(const run *r, uint32_t block)
 {
@@ -185,8 +184,7 @@ static void compute_values(const run *r, size_t at, size_t count)
                               r->tile[i]);
 }
 
-/* ---- the sweep
- * ------------------------------------------------------------------------- */
+/* ---- the sweep --------------------------------------------------------------------- */
 
 static void sweep_tile(run *r, size_t at, size_t count, double *scratch)
 {

@@ -218,9 +218,7 @@ static void sweep_linear(const pyad_sweep *s, const pyad_block *b, int reverse)
     }
 }
 
-/* ---- running sums
- * ------------------------------------------------------------------------
- */
+/* ---- running sums ------------------------------------------------------------------ */
 
 static pyad_cumsum cumsum_of(const pyad_sweep *s, const pyad_block *b)
 {
@@ -257,9 +255,7 @@ static int forward_cumsum(const pyad_sweep *s, const pyad_block *b)
     return PYAD_OK;
 }
 
-/* ---- products and rules, for one seed
- * ------------------------------------------------------
- */
+/* ---- products and rules, for one seed ---------------------------------------------- */
 
 /* The adjoint of an operand that nobody has touched is computed where it belongs, without
  * a detour over memory that is cleared and added to. */
@@ -427,9 +423,7 @@ static int sweep_kernel(const pyad_sweep *s, uint32_t block, int reverse)
     return status;
 }
 
-/* ---- by kind
- * -------------------------------------------------------------------------------
- */
+/* ---- by kind ----------------------------------------------------------------------- */
 
 int pyad_blocks_reverse(const pyad_sweep *s, uint32_t *block)
 {

@@ -203,8 +203,7 @@ static pyad_rule rule = {
     rule_reverse, rule_forward, rule_record_reverse, rule_record_forward, rule_retain,
     rule_release, "rule"};
 
-/* ---- steps of a program
- * ------------------------------------------------------------------ */
+/* ---- steps of a program ------------------------------------------------------------ */
 
 static int all_above(pyad_vector x, size_t count, double bound, int size)
 {
@@ -488,8 +487,7 @@ static void record(program *p, unsigned seed, int calls, double step)
     p->result = y.node;
 }
 
-/* ---- a tape with variables and a result
- * --------------------------------------------------- */
+/* ---- a tape with variables and a result -------------------------------------------- */
 
 typedef struct {
     pyad_tape *tape;
@@ -564,8 +562,7 @@ static void close_to(size_t count, const double *found, const double *expected,
 #define CLOSE(COUNT, FOUND, EXPECTED, TOLERANCE)                                         \
     close_to(COUNT, FOUND, EXPECTED, TOLERANCE, __LINE__)
 
-/* ---- derivatives in every way
- * --------------------------------------------------------------- */
+/* ---- derivatives in every way ------------------------------------------------------ */
 
 static void gradient(const function *f, size_t width, double *result)
 {

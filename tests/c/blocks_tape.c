@@ -157,8 +157,7 @@ static void dual(const pair *p, size_t from)
     free(jg);
 }
 
-/* ---- append, truncate, touches
- * --------------------------------------------------------- */
+/* ---- append, truncate, touches ----------------------------------------------------- */
 
 /* A copy of a stretch, behind a few nodes of its own, has the adjoints of the stretch. */
 static void append(const pair *p, size_t from)
@@ -282,8 +281,7 @@ static void run_program(uint32_t steps)
     pair_free(&p);
 }
 
-/* ---- cases of their own
- * ---------------------------------------------------------------- */
+/* ---- cases of their own ------------------------------------------------------------ */
 
 static pyad_vector whole(const pyad_tape *tape, uint32_t block)
 {
