@@ -151,6 +151,9 @@ static pyad_operand partial(graph *g, size_t node, size_t which)
     case PYAD_OP_LOGSUMEXP:
         return GRAPH_1(EXP, SUB(x, v));
     case PYAD_OP_NORM:
+        g->status = g->status
+                        ? g->status
+                        : pyad_tape_guard(g->tape, PYAD_EQUAL, v, graph_constant(0));
         return v.value == 0 ? graph_constant(0) : DIV(x, v);
     default: {
         int binary = tape->first[node + 1] - start == 2;

@@ -132,6 +132,122 @@ int pyad_tape_record_forward(pyad_tape *tape, size_t from, size_t count,
                              size_t results, const uint32_t *result_nodes,
                              pyad_operand *tangents);
 
+/* ---- guards ----------------------------------------------------------------------- */
+
+/* A comparison of recorded numbers, and what it gave: a replay at another point goes the
+ * same way if every guard gives the same again. A node of PYAD_CONSTANT stands for a
+ * constant. */
+enum { PYAD_LESS, PYAD_LESS_EQUAL, PYAD_EQUAL, PYAD_NOT_EQUAL };
+typedef struct {
+    pyad_operand a, b;
+    uint8_t relation; /* of a to b */
+    uint8_t outcome;  /* 1 if it held */
+} pyad_guard;
+
+/* From here to the end the tape keeps guards; pairs nest. The outermost end forgets them.
+ */
+int pyad_tape_guard_begin(pyad_tape *tape);
+void pyad_tape_guard_end(pyad_tape *tape);
+/* Keep a comparison; nothing happens where the tape is not guarding, or without a node.
+ */
+int pyad_tape_guard(pyad_tape *tape, int relation, pyad_operand a, pyad_operand b);
+/* Note that a value left the recording, which then fits this point only. */
+void pyad_tape_read(pyad_tape *tape);
+size_t pyad_tape_reads(const pyad_tape *tape);
+/* The guards on numbers, valid until the next one; those on arrays are in guard.h. */
+const pyad_guard *pyad_tape_guards(const pyad_tape *tape, size_t *count);
+
+/* ---- programs --------------------------------------------------------------------- */
+
+/* A recording that is evaluated again and again at other points. It never changes, so
+ * that any number of threads may run it, each with working memory of its own. */
+typedef struct pyad_program pyad_program;
+
+/* An argument: a run of leaves; `active` if derivatives in it will be asked for. */
+typedef struct {
+    uint32_t node, count;
+    int active;
+} pyad_input;
+
+/* What became of a recording. */
+typedef struct {
+    size_t nodes, shared,
+        live; /* recorded; after equal ones are shared; that are needed */
+    size_t steps, groups, blocks; /* instructions; of them groups and array operations */
+    size_t grouped;               /* results of groups */
+    size_t constants, guards, bytes;
+} pyad_program_info;
+
+/* The program of the nodes from `from` on, with their guards. Owned. What it computes
+ * with rules of the interpreter (pyad_rule) must outlive none of it. */
+int pyad_program_new(const pyad_tape *tape, size_t from, size_t inputs,
+                     const pyad_input *input, size_t outputs, const pyad_operand *output,
+                     pyad_program **result);
+void pyad_program_free(pyad_program *program);
+pyad_program_info pyad_program_describe(const pyad_program *program);
+/* Numbers of working memory that a run needs; `prepare` fills it, once. */
+size_t pyad_program_room(const pyad_program *program);
+void pyad_program_prepare(const pyad_program *program, double *room);
+/* The outputs at these inputs (all of them one after the other); *holds is 0 if a guard
+ * gives something else than in the recording: then the outputs are of no use. */
+int pyad_program_value(const pyad_program *program, double *room, const double *inputs,
+                       double *outputs, int *holds);
+/* After that, the derivatives of the outputs, weighted by `seeds`, in all inputs. */
+int pyad_program_gradient(const pyad_program *program, double *room, const double *seeds,
+                          double *gradient);
+/* Both at once, which can be quicker; if *holds is 0, the gradient is of no use either. A
+ * sweep with other seeds may not follow. */
+int pyad_program_value_gradient(const pyad_program *program, double *room,
+                                const double *inputs, const double *seeds,
+                                double *outputs, double *gradient, int *holds);
+
+/* An argument of many runs: of run r the numbers x[r * step + k], k from 0 to count - 1;
+ * step 0: the same for all. Its derivatives go to gradient[r * gradient_step + k]; with
+ * gradient_step 0 those of all runs are added to it; NULL: they are not wanted. */
+typedef struct {
+    const double *x;
+    size_t count, step;
+    double *gradient;
+    size_t gradient_step;
+} pyad_batch_input;
+
+/* Many runs: `input` as the inputs of the program, one entry for each or for several in a
+ * row. Output i of run r goes to outputs[r * output_step + i], with output_step 0 the sum
+ * of all runs is added to outputs[i]; NULL: they are not wanted. Seeds are seeds[r *
+ * seed_step + i]; NULL: values only. */
+typedef struct {
+    size_t inputs;
+    const pyad_batch_input *input;
+    double *outputs;
+    size_t output_step;
+    const double *seeds;
+    size_t seed_step;
+    unsigned char *holds;
+} pyad_batch;
+
+/* The runs first ... first + rows - 1, in no more memory however many they are; several
+ * threads may share a batch between them where nothing is summed. holds[r] is 0 if a
+ * guard of run r gives something else than in the recording: then its outputs and
+ * derivatives are of no use, and no part of a sum. */
+int pyad_program_batch(const pyad_program *program, const pyad_batch *batch, size_t first,
+                       size_t rows);
+/* The program as bytes, owned (pyad_buffer_release); file.c has their format. Operations
+ * with a rule of the caller cannot be loaded again: they are refused, or with `rules`
+ * written for a reader. */
+int pyad_program_save(const pyad_program *program, int rules, size_t *size,
+                      unsigned char **bytes);
+/* The program of such bytes. Owned. They may hold anything: what is not a program that
+ * can run without harm is refused. It takes at most 8 times as many bytes, and 1000. What
+ * the tape (or NULL) was lent for quicker loops the program uses, too. */
+int pyad_program_load(const pyad_tape *tape, size_t size, const unsigned char *bytes,
+                      pyad_program **result);
+/* How many numbers a run is given, and how many it gives. */
+size_t pyad_program_inputs(const pyad_program *program);
+size_t pyad_program_outputs(const pyad_program *program);
+/* C for the value of an operation in a and b, or for a part of its derivative in A, B and
+ * its value V: 0 the value, 1 da, 2 db, 3 daa, 4 dab, 5 dbb. NULL if there is none. */
+const char *pyad_op_source(int op, int part);
+
 /* ---- inspection ------------------------------------------------------------------- */
 
 size_t pyad_tape_length(const pyad_tape *tape);

@@ -10,6 +10,7 @@
 #include "blocks/pending.h"
 #include "blocks/record.h"
 #include "buffer.h"
+#include "guard.h"
 
 enum {
     NODE_BYTES = sizeof(uint8_t) + sizeof(double) + sizeof(uint32_t),
@@ -54,6 +55,8 @@ void pyad_tape_free(pyad_tape *tape)
 {
     if (!tape)
         return;
+    pyad_guards_free(tape->guards);
+    tape->guards = NULL;
     pyad_tape_truncate(tape, 0, 0);
     release_nodes(tape);
     release_arguments(tape);

@@ -34,8 +34,7 @@ struct pyad_tape {
     uint32_t *indices;
     double *weights;
     double *adjoints; /* of the last sweep; adjoints[0] is the slot of the constants */
-    size_t adjoint_count; /* nodes that the last sweep knew */
-    size_t adjoint_capacity;
+    size_t adjoint_count, adjoint_capacity; /* count: nodes that the last sweep knew */
     int adjoints_lean;           /* those of blocks that nobody holds were not kept */
     size_t max_bytes;            /* 0: no limit */
     pyad_block *blocks;          /* in the order of their nodes */
@@ -44,7 +43,8 @@ struct pyad_tape {
     unsigned char *store; /* constants, layouts, rows of the blocks */
     size_t store_length, store_capacity;
     const pyad_loops *loops;              /* borrowed; NULL: none */
-    size_t waits_from, pending, unstored; /* maps that wait: blocks/pending.h */
+    struct pyad_guards *guards;           /* guard.h; NULL: not guarding */
+    size_t waits_from, pending, unstored; /* maps that wait: see blocks/pending.h */
 };
 
 /* Room for `nodes` more nodes with `count` arguments in all: the cold half of

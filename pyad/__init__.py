@@ -18,6 +18,7 @@ from pyad import transforms as _transforms
 from pyad._handle import *  # noqa: F403  (the operation table)
 from pyad._handle import Dual, Var, current_tape, gradient, var, vars
 from pyad.array import Array, array
+from pyad.compiled import compile, load
 from pyad.errors import Error
 from pyad.functions import *  # noqa: F403  (what is made of it)
 from pyad.modes import detect_anomaly, enable_grad, no_grad
@@ -35,11 +36,13 @@ __all__ = [
     "Var",
     "array",
     "check_grads",
+    "compile",
     "current_tape",
     "detect_anomaly",
     "enable_grad",
     "gradient",
     "linalg",
+    "load",
     "math",
     "no_grad",
     "numerical_gradient",

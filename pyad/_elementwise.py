@@ -89,7 +89,7 @@ _FORMS = {ufunc: _along_objects(name, ufunc.nin) for ufunc, name in _BY_UFUNC.it
 }
 """For each supported ufunc the one that does on objects what it does on floats."""
 
-_value = np.frompyfunc(lambda x: x.value if isinstance(x, (Var, Dual)) else x, 1, 1)
+_value = np.frompyfunc(_handle._peek, 1, 1)
 
 
 def _as_values(x: Any) -> Any:
@@ -120,6 +120,10 @@ def _as_floats(x: Any) -> Any:
 def array_ufunc(ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
     """`Var.__array_ufunc__` for all that is not a plain call on scalars."""
     if ufunc in _OF_VALUES:
+        if _handle._is_guarding():
+            from pyad.array._guards import decide_ufunc
+
+            decide_ufunc(ufunc, method, inputs)
         return getattr(ufunc, method)(*map(_as_values, inputs), **options)
     what = f"np.{ufunc.__name__}"
     form = _FORMS.get(ufunc)

@@ -166,19 +166,34 @@ def ulp(x: Any, /) -> float:
 
 def isnan(x: Any, /) -> bool:
     """Whether the value is NaN."""
-    return _math.isnan(_value(x))
+    return bool(x != x) if isinstance(x, (Var, Dual)) else _math.isnan(x)
 
 
 def isinf(x: Any, /) -> bool:
     """Whether the value is infinite."""
-    return _math.isinf(_value(x))
+    return bool(x == inf or x == -inf) if isinstance(x, (Var, Dual)) else _math.isinf(x)
 
 
 def isfinite(x: Any, /) -> bool:
     """Whether the value is neither infinite nor NaN."""
-    return _math.isfinite(_value(x))
+    return bool(-inf < x < inf) if isinstance(x, (Var, Dual)) else _math.isfinite(x)
 
 
 def isclose(a: Any, b: Any, *, rel_tol: float = 1e-09, abs_tol: float = 0.0) -> bool:
     """Whether the values are close, as `math.isclose` has it."""
+    if _handle._is_guarding() and any(isinstance(x, (Var, Dual)) for x in (a, b)):
+        return _is_close(a, b, rel_tol, abs_tol)
     return _math.isclose(_value(a), _value(b), rel_tol=rel_tol, abs_tol=abs_tol)
+
+
+def _is_close(a: Any, b: Any, rel_tol: float, abs_tol: float) -> bool:
+    """The same in comparisons of variables, which a recording keeps."""
+    _math.isclose(0.0, 0.0, rel_tol=rel_tol, abs_tol=abs_tol)  # refuses tolerances below 0
+    if a == b:
+        return True
+    if isinf(a) or isinf(b):
+        return False
+    distance = fabs(b - a)
+    return bool(
+        distance <= fabs(rel_tol * b) or distance <= fabs(rel_tol * a) or distance <= abs_tol
+    )

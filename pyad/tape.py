@@ -178,11 +178,13 @@ class Tape(_handle.Tape):
     @property
     def weights(self) -> npt.NDArray[np.float64]:
         """The partial derivative in each argument, or the constant itself. Shape (arguments,)."""
+        _handle._note_read(self)
         return self._written().weights
 
     @property
     def values(self) -> npt.NDArray[np.float64]:
         """The value of each node. Shape (len,)."""
+        _handle._note_read(self)
         with self._held() as core:
             return self._view(lib.pyad_tape_pin_values(core), len(self), np.float64)
 

@@ -31,7 +31,7 @@ COMPILER = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or
 
 def library(*suffixes: str) -> list[Path]:
     """The files of the C library, without its Python half."""
-    folders = (ROOT / "csrc", ROOT / "csrc" / "blocks")
+    folders = (ROOT / "csrc", ROOT / "csrc" / "blocks", ROOT / "csrc" / "program")
     return sorted(path for f in folders for path in f.glob("*.*") if path.suffix in suffixes)
 
 
@@ -97,3 +97,12 @@ def test_one_file_holds_the_door_to_the_allocator() -> None:
 def test_the_library_knows_neither_python_nor_a_terminal() -> None:
     for path in library(".c", ".h"):
         assert not re.search(r"Python\.h|\bprintf\(|\bexit\(|\babort\(", path.read_text()), path
+
+
+def test_programs_survive_failing_allocations(tmp_path: Path) -> None:
+    names = ("malloc", "calloc", "realloc")
+    binary = build(tmp_path, "programs.c", *(f"-D{name}=failing_{name}" for name in names))
+    value, dx, dy = map(float, run([binary]).split())
+    assert value == pytest.approx(4 * 3.25 + math.sin(3.25), rel=1e-14)
+    assert dx == pytest.approx(4 + math.cos(3.25), rel=1e-14)
+    assert dy == 13.0

@@ -13,6 +13,7 @@ import pytest
 
 import pyad
 from pyad import _binding, errors
+from pyad.compiled import _files
 from pyad.transforms import _sparsity
 
 
@@ -75,6 +76,30 @@ def busy() -> None:
 def needs_recording() -> None:
     """The transforms catch this status; whoever calls the C library without them gets it so."""
     _binding.check(_binding.status_of("NEEDS_RECORDING"))
+
+
+def damaged_file() -> None:
+    _files.restore(b"not a file of compiled functions at all")
+
+
+def other_version() -> None:
+    p = pyad.compile(lambda x: x * x)
+    p(1.0)
+    data = bytearray(_files.dump(p))
+    data[8] += 1
+    _files.restore(bytes(data))
+
+
+def rule_in_file() -> None:
+    p = pyad.compile(lambda x: np.linalg.slogdet(x)[1])
+    p(np.eye(2))
+    _files.dump(p)
+
+
+def no_recording() -> None:
+    p = pyad.compile(lambda x: x * x)
+    p(1.0)
+    _files.restore(_files.dump(p))(np.ones(2))
 
 
 def rule_failed() -> None:
@@ -192,6 +217,11 @@ RAISES: dict[str, tuple[Callable[[], Any], str]] = {
     "NO_TANGENT": (lambda: pyad.Dual(1.0, []), "a sequence that is not empty"),
     "MIXED_TANGENTS": (mixed_duals, "same number of tangents"),
     "DUAL_WITH_VAR": (lambda: pyad.Dual(1.0, 1.0) * leaf(), "x.detach()"),
+    "BAD_FILE": (damaged_file, "save the function again"),
+    "FILE_VERSION": (other_version, "save the function again"),
+    "RULE_IN_FILE": (rule_in_file, "pickle the function"),
+    "NO_RECORDING": (no_recording, "save it again"),
+    "CANNOT_SAVE": (lambda: _files.dump(pyad.compile(lambda x: x)), "call it once"),
     "SPARSE_OPEN": (lambda: pyad.sparse_jacobian(open_function, [1.0]), "use jacobian"),
     "PATTERN_CHANGED": (changed_pattern, "again"),
     "NEEDS_EXTRA": (without_scipy, "pip install"),

@@ -196,8 +196,9 @@ static void expand_linear(expansion *e, const pyad_block *b)
             pairs[count++] = graph_constant(weights ? weights[k] : 1);
             pairs[count++] = x;
         }
+        const double value = other->values[b->start + i];
         if (count == 2 && graph_is(pairs[0], 1) &&
-            pairs[1].value == other->values[b->start + i])
+            (pairs[1].value == value || (isnan(pairs[1].value) && isnan(value))))
             e->map[b->start + i - e->from] = pairs[1].node;
         else
             set(e, b, i, many(e, PYAD_OP_LINCOMB, count, pairs));

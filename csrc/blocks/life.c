@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "record.h"
+#include "../guard.h"
 
 uint32_t pyad_tape_blocks_below(const pyad_tape *tape, size_t node)
 {
@@ -51,6 +51,8 @@ void pyad_tape_fill_blocks(const pyad_tape *tape)
 
 void pyad_tape_truncate(pyad_tape *tape, size_t length, size_t arguments)
 {
+    if (tape->guards)
+        pyad_guards_truncate(tape, length, 0);
     while (tape->block_count && tape->blocks[tape->block_count - 1].start >= length) {
         const pyad_block *block = &tape->blocks[--tape->block_count];
         if (tape->pending)

@@ -254,7 +254,9 @@ pyad_numbers pyad_numbers_partial(graph *g, int op, int which, pyad_numbers a,
     default:
         break;
     }
-    if (g->status || !(structure & moves)) {
+    /* Constant between kinks: an instruction all the same where a replay may cross one.
+     */
+    if (g->status || (!(structure & moves) && !g->tape->guards)) {
         if (a.step == 0 && b.step == 0) { /* one number, and nothing to record */
             pyad_partials p;
             pyad_op_partials(op, *pyad_numbers_values(g, &a), *pyad_numbers_values(g, &b),
@@ -306,6 +308,7 @@ static pyad_numbers settle(graph *g, const pyad_numbers *x, const pyad_numbers *
         bad |= values[i] != values[i];
     if (!bad || g->status)
         return product;
+    pyad_tape_read(g->tape); /* elsewhere other elements are settled */
     if (count == 1)
         return pyad_numbers_same(g, settled(g, x, weight, &product, held && held[0], 0),
                                  product.count);

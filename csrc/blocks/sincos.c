@@ -38,8 +38,8 @@ static inline double with_bits(uint64_t bits)
     return x;
 }
 
-/* sin(a + quarter * pi/2), quarter 0 or 1. */
-INLINED double sine(double a, uint64_t quarter)
+/* sin(a), and cos(a) at *other; with a quarter (0 or 1) more than a. */
+INLINED double sine(double a, uint64_t quarter, double *other)
 {
     const double shifted = a * TWO_OVER_PI + ROUND, k = shifted - ROUND;
     const double t = a - k * PIO2_1, w2 = k * PIO2_2, w3 = k * PIO2_3;
@@ -66,6 +66,7 @@ INLINED double sine(double a, uint64_t quarter)
     const double cos_y = near + (((1.0 - near) - half) + (z * cos_tail + y * over));
 
     const uint64_t n = bits_of(shifted) + quarter;
+    *other = with_bits(bits_of(n & 1 ? sin_y : cos_y) ^ ((n + 1) & 2) << 62);
     return with_bits(bits_of(n & 1 ? cos_y : sin_y) ^ (n & 2) << 62);
 }
 
@@ -75,8 +76,9 @@ static int sine_tile(size_t count, const double *restrict a, double *restrict ou
                      uint64_t quarter)
 {
     uint64_t beyond = 0;
+    double other;
     for (size_t i = 0; i < count; i++) {
-        out[i] = sine(a[i], quarter);
+        out[i] = sine(a[i], quarter, &other);
         beyond |= fabs(a[i]) <= LARGEST ? 0 : 1;
     }
     return beyond != 0;
@@ -102,4 +104,30 @@ void pyad_sin_values(size_t count, const double *a, double *out)
 void pyad_cos_values(size_t count, const double *a, double *out)
 {
     sine_values(count, a, out, 1);
+}
+
+WIDEST_LANES
+static int both_tile(size_t count, const double *restrict a, double *restrict sines,
+                     double *restrict cosines)
+{
+    uint64_t beyond = 0;
+    for (size_t i = 0; i < count; i++) {
+        sines[i] = sine(a[i], 0, &cosines[i]);
+        beyond |= fabs(a[i]) <= LARGEST ? 0 : 1;
+    }
+    return beyond != 0;
+}
+
+void pyad_sin_cos_values(size_t count, const double *a, double *sines, double *cosines)
+{
+    for (size_t from = 0; from < count; from += TILE) {
+        const size_t n = smaller(TILE, count - from);
+        if (!both_tile(n, a + from, sines + from, cosines + from))
+            continue;
+        for (size_t i = from; i < from + n; i++)
+            if (!(fabs(a[i]) <= LARGEST)) {
+                sines[i] = sin(a[i]);
+                cosines[i] = cos(a[i]);
+            }
+    }
 }

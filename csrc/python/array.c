@@ -150,7 +150,9 @@ PyObject *array_element(ArrayObject *a, Py_ssize_t place)
         return thread ? raise_error(PYAD_ERROR_NO_MEMORY) : NULL;
     double value = storage_values(s)[place];
     if (thread->no_grad || s->generation == CONSTANT_GENERATION)
-        return var_new(value, CONSTANT_GENERATION);
+        return guarding_tapes && guard_read_array(a) < 0
+                   ? NULL
+                   : var_new(value, CONSTANT_GENERATION);
     if (s->generation == LEAF_GENERATION) {
         if (storage_register(s, thread->tape) < 0)
             return NULL;
@@ -177,6 +179,8 @@ int array_parts(ArrayObject *a, TapeObject *tape, PyArrayObject **values,
 {
     Storage *s = a->storage;
     *values = *rows = NULL;
+    if (guarding_tapes && !tape && guard_read_array(a) < 0)
+        return -1; /* what was recorded becomes constant */
     if (a->size && s->generation == LEAF_GENERATION && tape &&
         storage_register(s, tape) < 0)
         return -1;
@@ -414,7 +418,7 @@ static PyObject *get_dtype(ArrayObject *a, void *closure)
 static PyObject *get_value(ArrayObject *a, void *closure)
 {
     (void)closure;
-    return array_values(a);
+    return guarding_tapes && guard_read_array(a) < 0 ? NULL : array_values(a);
 }
 
 PyObject *storage_origin(const Storage *s)
@@ -437,7 +441,9 @@ static int set_value(ArrayObject *a, PyObject *value, void *closure)
         Py_XDECREF(what);
         return -1;
     }
-    ArrayObject *from = array_from(value, "Array.value");
+    ArrayObject *from = guarding_tapes && guard_read_array(a) < 0
+                            ? NULL
+                            : array_from(value, "Array.value");
     if (!from)
         return -1;
     int status = -1;
@@ -547,6 +553,8 @@ static PyObject *get_grad(ArrayObject *a, void *closure)
 {
     Storage *s = a->storage;
     (void)closure;
+    if (guarding_tapes && guard_read_array(a) < 0)
+        return NULL;
     if (storage_is_recorded(s))
         return adjoints_of(a);
     if (!s->gradient)
@@ -719,6 +727,11 @@ static Py_ssize_t array_length(PyObject *self)
 
 static PyObject *array_compare(PyObject *x, PyObject *y, int comparison)
 {
+    if (guarding_tapes) {
+        PyObject *outcomes = guard_arrays(x, y, comparison);
+        if (outcomes || PyErr_Occurred())
+            return outcomes;
+    }
     PyArrayObject *a = array_values_view((ArrayObject *)x);
     PyObject *b = is_array(y) ? (PyObject *)array_values_view((ArrayObject *)y)
                   : is_var(y) ? PyFloat_FromDouble(((VarObject *)y)->value)
@@ -782,7 +795,7 @@ static PyObject *array_repr(PyObject *self)
 /* As NumPy prints the values. */
 static PyObject *array_str(PyObject *self)
 {
-    PyObject *values = array_values((ArrayObject *)self);
+    PyObject *values = get_value((ArrayObject *)self, NULL);
     PyObject *text = values ? PyObject_Str(values) : NULL;
     Py_XDECREF(values);
     return text;

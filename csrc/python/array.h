@@ -210,6 +210,14 @@ int numpy_loops_load(void);
 typedef int thread_count(void);
 thread_count *openblas_threads(void);
 
+/* ---- guards.c --------------------------------------------------------------------- */
+
+/* Note that values of an array left the recording: 0, or -1 with an exception. */
+int guard_read_array(const ArrayObject *a);
+/* The outcomes of a comparison, element by element, which is kept: an ndarray of bools.
+ * NULL without an exception if nothing in it is on a tape that guards. */
+PyObject *guard_arrays(PyObject *x, PyObject *y, int comparison);
+
 /* ---- array_index.c ---------------------------------------------------------------- */
 
 PyObject *array_subscript(PyObject *self, PyObject *key);

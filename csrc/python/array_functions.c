@@ -187,6 +187,8 @@ static PyObject *row_of(PyObject *module, PyObject *x)
     VarObject *v = (VarObject *)x;
     if (is_dual(x))
         return dual_refuse(x, "an array");
+    if (guarding_tapes && thread->no_grad && guard_read(x) < 0)
+        return NULL; /* it becomes a constant */
     if (!is_var(x) || thread->no_grad || v->generation == CONSTANT_GENERATION)
         return Py_BuildValue("(iO)", 0, Py_None);
     if (is_intermediate(v)) {
@@ -571,6 +573,8 @@ static PyObject *array_zero_grad(PyObject *self, PyObject *unused)
 static PyObject *array_detach(PyObject *self, PyObject *unused)
 {
     (void)unused;
+    if (guarding_tapes && guard_read_array((ArrayObject *)self) < 0)
+        return NULL;
     PyArrayObject *values = (PyArrayObject *)array_values((ArrayObject *)self);
     PyObject *result = values ? array_of_parts(NULL, values, NULL) : NULL;
     Py_XDECREF(values);
@@ -745,10 +749,15 @@ static PyObject *array_where(PyObject *module, PyObject *const *args, Py_ssize_t
     (void)module;
     if (count != 3)
         return raise_error(PYAD_ERROR_ARGUMENTS, "_array_where(condition, x, y)");
-    if (is_array(args[0]))
-        condition = array_values((ArrayObject *)args[0]);
-    else
+    if (is_array(args[0]) || is_var(args[0])) {
+        PyObject *zero = PyLong_FromLong(0);
+        condition = zero ? PyObject_RichCompare(args[0], zero, Py_NE) : NULL;
+        Py_XDECREF(zero);
+        if (condition)
+            Py_SETREF(condition, PyArray_FROM_O(condition));
+    } else {
         condition = PyArray_FROM_O(args[0]);
+    }
     for (int i = 0; i < 2 && condition; i++) {
         operand[i] = (PyObject *)array_from(args[1 + i], "np.where");
         if (!operand[i])

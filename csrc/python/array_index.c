@@ -219,6 +219,8 @@ static int store_var(ArrayObject *a, Py_ssize_t place, VarObject *x)
     thread_state *thread = thread_here();
     if (!thread)
         return -1;
+    if (guarding_tapes && thread->no_grad && guard_read((PyObject *)x) < 0)
+        return -1; /* it becomes a constant */
     if (thread->no_grad || x->generation == CONSTANT_GENERATION)
         return store_number(a, place, x->value);
     TapeObject *tape = is_intermediate(x) ? x->tape : thread->tape;

@@ -101,6 +101,10 @@ int array_operands_open(array_operands *o)
     o->tape = NULL;
     if (!thread)
         return -1;
+    for (size_t i = 0; i < o->count && thread->no_grad && guarding_tapes; i++)
+        if ((o->x[i].array && guard_read_array(o->x[i].array) < 0) ||
+            (o->x[i].var && guard_read((PyObject *)o->x[i].var) < 0))
+            return -1; /* the result is a constant */
     for (size_t i = 0; i < o->count && !thread->no_grad; i++) {
         const array_operand *x = &o->x[i];
         if (x->array) {
@@ -399,6 +403,8 @@ int array_operands_watch(array_operands *o, uint32_t block, PyObject *shapes)
         bad++;
     int is_bad = bad < b->count;
     if (!o->tape->origins && !(o->tape->origins = PyDict_New()))
+        return -1;
+    if (guard_read_tape(o->tape) < 0)
         return -1;
     if (!python_function(&note, "pyad.modes", "note_array"))
         return -1;

@@ -435,6 +435,12 @@ static PyObject *operator_abs(PyObject *x) { return array_apply(PYAD_OP_ABS, x, 
 static int array_bool(PyObject *x)
 {
     ArrayObject *a = (ArrayObject *)x;
+    if (a->size == 1 && guarding_tapes) {
+        PyObject *element = array_element(a, a->offset);
+        int truth = element ? handle_bool(element) : -1;
+        Py_XDECREF(element);
+        return truth;
+    }
     if (a->size == 1)
         return storage_values(a->storage)[a->offset] != 0;
     raise_error(PYAD_ERROR_AMBIGUOUS, a->size);

@@ -17,6 +17,7 @@ typedef struct {
     pyad_rule base;
     Py_ssize_t references; /* changed with the interpreter lock held */
     PyObject *vjp;
+    PyObject *value;   /* of the numbers of the inputs: a tuple of the outputs */
     PyObject *inputs;  /* tuple: shapes of the inputs */
     PyObject *outputs; /* tuple: shapes of the outputs */
     PyObject *name;    /* str, in UTF-8 at base.name */
@@ -38,6 +39,7 @@ static void rule_release(pyad_rule *rule)
     python_rule *r = (python_rule *)rule;
     if (--r->references == 0) {
         Py_XDECREF(r->vjp);
+        Py_XDECREF(r->value);
         Py_XDECREF(r->inputs);
         Py_XDECREF(r->outputs);
         Py_XDECREF(r->name);
@@ -118,15 +120,13 @@ static PyObject *values_of_outputs(python_rule *r, const double *numbers)
     return tuple;
 }
 
-static PyObject *values_of_inputs(python_rule *r, const pyad_tape *tape,
-                                  const pyad_block *b)
+/* `numbers[i]` are those of input i. */
+static PyObject *values_of_inputs(python_rule *r, const double *const *numbers)
 {
     Py_ssize_t count = PyTuple_GET_SIZE(r->inputs);
     PyObject *tuple = PyTuple_New(count);
     for (Py_ssize_t i = 0; tuple && i < count; i++) {
-        const pyad_source *source = &tape->sources[b->first_source + (uint32_t)i];
-        PyObject *array =
-            shaped(PyTuple_GET_ITEM(r->inputs, i), pyad_source_values(tape, source));
+        PyObject *array = shaped(PyTuple_GET_ITEM(r->inputs, i), numbers[i]);
         if (!array) {
             Py_DECREF(tuple);
             return NULL;
@@ -134,6 +134,18 @@ static PyObject *values_of_inputs(python_rule *r, const pyad_tape *tape,
         PyTuple_SET_ITEM(tuple, i, array);
     }
     return tuple;
+}
+
+/* Where the numbers of the sources of a block stand; to be freed. */
+static const double **sources_of(const pyad_tape *tape, const pyad_block *b)
+{
+    const double **numbers =
+        PyMem_Malloc((b->source_count + (size_t)1) * sizeof *numbers);
+    for (uint32_t i = 0; numbers && i < b->source_count; i++)
+        numbers[i] = pyad_source_values(tape, &tape->sources[b->first_source + i]);
+    if (!numbers)
+        PyErr_NoMemory();
+    return numbers;
 }
 
 /* What a rule returned as a tuple, with an entry for each of `shapes`. */
@@ -152,21 +164,10 @@ static PyObject *checked(PyObject *shapes, PyObject *returned)
     return tuple;
 }
 
-static int rule_reverse(pyad_rule *rule, const pyad_tape *tape, uint32_t block,
-                        const double *own, double *const *shares)
+/* shares[i] += what the rule returned for input i. */
+static int add_shares(python_rule *r, PyObject *adjoints, double *const *shares)
 {
-    PyGILState_STATE state = PyGILState_Ensure();
-    python_rule *r = (python_rule *)rule;
-    const pyad_block *b = &tape->blocks[block];
-    PyObject *g = values_of_outputs(r, own);
-    PyObject *outputs = g ? values_of_outputs(r, tape->values + b->start) : NULL;
-    PyObject *inputs = outputs ? values_of_inputs(r, tape, b) : NULL;
-    PyObject *adjoints =
-        inputs ? checked(r->inputs,
-                         PyObject_CallFunctionObjArgs(r->vjp, g, outputs, inputs, NULL))
-               : NULL;
-    int status = adjoints ? PYAD_OK : fail();
-    for (Py_ssize_t i = 0; !status && i < PyTuple_GET_SIZE(adjoints); i++) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(adjoints); i++) {
         PyObject *given = PyTuple_GET_ITEM(adjoints, i);
         if (!shares[i] || given == Py_None)
             continue;
@@ -176,16 +177,73 @@ static int rule_reverse(pyad_rule *rule, const pyad_tape *tape, uint32_t block,
         if (share && (size_t)PyArray_SIZE(share) != size)
             raise_error(PYAD_ERROR_ARGUMENTS,
                         "a rule returned an adjoint of another shape than its input");
-        if (!share || PyErr_Occurred())
-            status = fail();
-        for (size_t k = 0; !status && k < size; k++)
+        const int failed = !share || PyErr_Occurred();
+        for (size_t k = 0; !failed && k < size; k++)
             shares[i][k] += ((const double *)PyArray_DATA(share))[k];
         Py_XDECREF(share);
+        if (failed)
+            return fail();
     }
+    return PYAD_OK;
+}
+
+static int rule_pass(pyad_rule *rule, const double *const *in, const double *out,
+                     const double *own, double *const *shares)
+{
+    PyGILState_STATE state = PyGILState_Ensure();
+    python_rule *r = (python_rule *)rule;
+    PyObject *g = values_of_outputs(r, own);
+    PyObject *outputs = g ? values_of_outputs(r, out) : NULL;
+    PyObject *inputs = outputs ? values_of_inputs(r, in) : NULL;
+    PyObject *adjoints =
+        inputs ? checked(r->inputs,
+                         PyObject_CallFunctionObjArgs(r->vjp, g, outputs, inputs, NULL))
+               : NULL;
+    int status = adjoints ? add_shares(r, adjoints, shares) : fail();
     Py_XDECREF(adjoints);
     Py_XDECREF(inputs);
     Py_XDECREF(outputs);
     Py_XDECREF(g);
+    PyGILState_Release(state);
+    return status;
+}
+
+static int rule_reverse(pyad_rule *rule, const pyad_tape *tape, uint32_t block,
+                        const double *own, double *const *shares)
+{
+    PyGILState_STATE state = PyGILState_Ensure();
+    const pyad_block *b = &tape->blocks[block];
+    const double **in = sources_of(tape, b);
+    int status = in ? rule_pass(rule, in, tape->values + b->start, own, shares) : fail();
+    PyMem_Free(in);
+    PyGILState_Release(state);
+    return status;
+}
+
+static int rule_value(pyad_rule *rule, const double *const *in, double *results)
+{
+    PyGILState_STATE state = PyGILState_Ensure();
+    python_rule *r = (python_rule *)rule;
+    PyObject *inputs = values_of_inputs(r, in);
+    PyObject *values =
+        inputs ? checked(r->outputs, PyObject_Call(r->value, inputs, NULL)) : NULL;
+    int status = values ? PYAD_OK : fail();
+    for (Py_ssize_t i = 0; !status && i < PyTuple_GET_SIZE(values); i++) {
+        PyArrayObject *value = (PyArrayObject *)PyArray_FROMANY(
+            PyTuple_GET_ITEM(values, i), NPY_DOUBLE, 0, 0, NPY_ARRAY_CARRAY_RO);
+        const size_t size = size_of(PyTuple_GET_ITEM(r->outputs, i));
+        if (value && (size_t)PyArray_SIZE(value) != size)
+            raise_error(PYAD_ERROR_ARGUMENTS,
+                        "an operation gave another shape when it was replayed");
+        if (!value || PyErr_Occurred())
+            status = fail();
+        else
+            memcpy(results, PyArray_DATA(value), size * sizeof *results);
+        results += size;
+        Py_XDECREF(value);
+    }
+    Py_XDECREF(values);
+    Py_XDECREF(inputs);
     PyGILState_Release(state);
     return status;
 }
@@ -344,7 +402,9 @@ static int rule_forward(pyad_rule *rule, const pyad_tape *tape, uint32_t block,
     python_rule *r = (python_rule *)rule;
     const pyad_block *b = &tape->blocks[block];
     PyObject *out = values_of_outputs(r, tape->values + b->start);
-    PyObject *in = out ? values_of_inputs(r, tape, b) : NULL, *found = NULL;
+    const double **numbers = out ? sources_of(tape, b) : NULL;
+    PyObject *in = numbers ? values_of_inputs(r, numbers) : NULL, *found = NULL;
+    PyMem_Free(numbers);
     PyObject *given = in ? PyTuple_New(PyTuple_GET_SIZE(r->inputs)) : NULL;
     for (Py_ssize_t i = 0; given && i < PyTuple_GET_SIZE(given); i++) {
         PyObject *t = tangents[i] ? shaped(PyTuple_GET_ITEM(r->inputs, i), tangents[i])
@@ -419,8 +479,8 @@ static int rule_record_forward(pyad_rule *rule, pyad_tape *core, uint32_t block,
 
 /* ---- recording -------------------------------------------------------------------- */
 
-static python_rule *rule_new(const char *name, PyObject *vjp, PyObject *inputs,
-                             PyObject *outputs)
+static python_rule *rule_new(const char *name, PyObject *value, PyObject *vjp,
+                             PyObject *inputs, PyObject *outputs)
 {
     PyObject *text = PyUnicode_FromString(name);
     const char *kept = text ? PyUnicode_AsUTF8(text) : NULL;
@@ -430,6 +490,8 @@ static python_rule *rule_new(const char *name, PyObject *vjp, PyObject *inputs,
         return (python_rule *)raise_error(PYAD_ERROR_NO_MEMORY);
     }
     *r = (python_rule){.base = {.reverse = rule_reverse,
+                                .value = rule_value,
+                                .pass = rule_pass,
                                 .forward = rule_forward,
                                 .record_reverse = rule_record_reverse,
                                 .record_forward = rule_record_forward,
@@ -439,6 +501,7 @@ static python_rule *rule_new(const char *name, PyObject *vjp, PyObject *inputs,
                        .name = text,
                        .references = 1,
                        .vjp = Py_NewRef(vjp),
+                       .value = Py_NewRef(value),
                        .inputs = Py_NewRef(inputs),
                        .outputs = Py_NewRef(outputs)};
     return r;
@@ -510,10 +573,10 @@ static double *gather_outputs(PyObject *values, size_t *count)
 PyObject *array_call(PyObject *module, PyObject *args)
 {
     const char *name;
-    PyObject *values, *vjp, *inputs;
+    PyObject *values, *value_function, *vjp, *inputs;
     (void)module;
-    if (!PyArg_ParseTuple(args, "sO!OO!", &name, &PyTuple_Type, &values, &vjp,
-                          &PyTuple_Type, &inputs))
+    if (!PyArg_ParseTuple(args, "sO!OOO!", &name, &PyTuple_Type, &values, &value_function,
+                          &vjp, &PyTuple_Type, &inputs))
         return NULL;
     Py_ssize_t count = PyTuple_GET_SIZE(inputs);
     array_operand *operand = PyMem_Calloc((size_t)count + 1, sizeof *operand);
@@ -550,7 +613,9 @@ PyObject *array_call(PyObject *module, PyObject *args)
             status = array_operand_vector(&o, &operand[i], operand[i].ndim,
                                           operand[i].shape, &v[i], &scratch[i]);
         }
-        python_rule *r = status == 0 ? rule_new(name, vjp, in_shapes, out_shapes) : NULL;
+        python_rule *r = status == 0
+                             ? rule_new(name, value_function, vjp, in_shapes, out_shapes)
+                             : NULL;
         if (r) {
             status = pyad_block_call(o.tape->core, &r->base, total, all, (size_t)count, v,
                                      &block);

@@ -6,7 +6,7 @@ from pathlib import Path
 from cffi import FFI
 
 CSRC = Path(__file__).resolve().parent.parent
-FOLDERS = [CSRC, CSRC / "blocks"]
+FOLDERS = [CSRC, CSRC / "blocks", CSRC / "program"]
 FLAGS = [
     "-O3",
     "-fno-math-errno",

@@ -25,6 +25,8 @@ int frame_enter(TapeObject *tape, thread_state *thread)
         tape->frames = grown;
         tape->frame_capacity = capacity;
     }
+    if (thread->no_grad && guard_read_tape(tape) < 0)
+        return -1; /* its results are constants */
     tape->frames[tape->depth++] =
         (tape_frame){tape->generation, tape->core->length, tape->core->arguments,
                      tape->leaf_count, thread->no_grad};

@@ -189,7 +189,7 @@ static PyObject *slope_of_open(TapeObject *tape, thread_state *thread, VarObject
     PyObject *value = NULL, *derivative = NULL;
     if (status)
         raise_error(status);
-    else
+    else if (guard_note_line(tape) == 0)
         value = depends ? frame_handle_of(tape, result) : Py_NewRef((PyObject *)y);
     if (value)
         derivative = x->count < 0 ? frame_handle_of(tape, adjoints[0])
@@ -247,8 +247,12 @@ static PyObject *slope_of(TapeObject *tape, thread_state *thread, PyObject *retu
         Py_DECREF(y);
         return both;
     } else if (frame_sweep(tape, y, 1.0) == 0) {
-        PyObject *value =
-            is_var(y) ? PyFloat_FromDouble(((VarObject *)y)->value) : PyNumber_Float(y);
+        PyObject *value = NULL;
+        if (is_var(y) && ((VarObject *)y)->generation != tape->generation)
+            value = handle_get_value(y, NULL); /* a variable from outside */
+        else
+            value = is_var(y) ? PyFloat_FromDouble(((VarObject *)y)->value)
+                              : PyNumber_Float(y);
         PyObject *derivative = value ? shaped_adjoint(tape, x) : NULL;
         both = derivative ? PyTuple_Pack(2, value, derivative) : NULL;
         Py_XDECREF(value);

@@ -6,7 +6,7 @@
 #include "dual.h"
 #include "frame.h"
 
-/* ---- handles of nodes --------------------------------------------------------------- */
+/* ---- handles of nodes -------------------------------------------------------------- */
 
 PyObject *frame_handle_of(TapeObject *tape, pyad_operand x)
 {
@@ -278,7 +278,9 @@ static PyObject *record_sweep(PyObject *args, int forward)
     else if (found)
         status = pyad_tape_record_reverse(r.tape->core, r.from, r.seeds, seeded,
                                           r.numbers, r.count, nodes, found);
-    PyObject *result = status ? raise_error(status) : vectors_of(r.tape, found, r.count);
+    PyObject *result = status                        ? raise_error(status)
+                       : guard_note_line(r.tape) < 0 ? NULL
+                                                     : vectors_of(r.tape, found, r.count);
     if (!result)
         tape_take_back(r.tape, length, arguments, r.tape->leaf_count);
     PyMem_Free(found);

@@ -205,7 +205,8 @@ int functions_add_to(PyObject *module)
         PyModule_AddFunctions(module, frame_functions) < 0 ||
         PyModule_AddFunctions(module, dual_functions) < 0 ||
         PyModule_AddFunctions(module, many_functions) < 0 ||
-        PyModule_AddFunctions(module, array_functions) < 0)
+        PyModule_AddFunctions(module, array_functions) < 0 ||
+        PyModule_AddFunctions(module, guard_functions) < 0)
         return -1;
     return add_names(module);
 }

@@ -81,15 +81,32 @@ static PyObject *compare_with_other(PyObject *result, PyObject *value, PyObject 
     return number < 0 ? NULL : PyObject_RichCompare(value, y, comparison);
 }
 
+/* A number of another kind is guarded as the double that it is; one that is none (1/3)
+ * makes the comparison a read. */
+static int guard_with_other(PyObject *x, PyObject *y, int comparison)
+{
+    PyObject *number = PyNumber_Float(y);
+    int same = number ? PyObject_RichCompareBool(number, y, Py_EQ) : 0;
+    double b = number ? PyFloat_AS_DOUBLE(number) : 0;
+    Py_XDECREF(number);
+    PyErr_Clear();
+    return same > 0 || b != b ? guard_compare(x, handle_value(x), NULL, b, comparison)
+                              : guard_read(x);
+}
+
 PyObject *handle_compare(PyObject *x, PyObject *y, int comparison)
 {
     double a = handle_value(x); /* Python swaps the operands so that a handle is first */
     if (is_handle(y)) {
         double b = handle_value(y);
+        if (guarding_tapes && guard_compare(x, a, y, b, comparison) < 0)
+            return NULL;
         Py_RETURN_RICHCOMPARE(a, b, comparison);
     }
     if (PyFloat_CheckExact(y)) {
         double b = PyFloat_AS_DOUBLE(y);
+        if (guarding_tapes && guard_compare(x, a, NULL, b, comparison) < 0)
+            return NULL;
         Py_RETURN_RICHCOMPARE(a, b, comparison);
     }
     PyObject *value = PyFloat_FromDouble(a);
@@ -98,16 +115,30 @@ PyObject *handle_compare(PyObject *x, PyObject *y, int comparison)
     if (result == Py_NotImplemented)
         result = compare_with_other(result, value, y, comparison);
     Py_XDECREF(value);
+    if (guarding_tapes && result && result != Py_NotImplemented &&
+        guard_with_other(x, y, comparison) < 0)
+        Py_CLEAR(result);
     return result;
 }
 
 Py_hash_t handle_hash(PyObject *self) { return PyBaseObject_Type.tp_hash(self); }
 
-int handle_bool(PyObject *x) { return handle_value(x) != 0; }
+int handle_bool(PyObject *x)
+{
+    double value = handle_value(x);
+    if (guarding_tapes && guard_compare(x, value, NULL, 0, Py_NE) < 0)
+        return -1;
+    return value != 0;
+}
 
 /* ---- whole numbers ---------------------------------------------------------------- */
 
-PyObject *handle_int(PyObject *x) { return PyLong_FromDouble(handle_value(x)); }
+PyObject *handle_int(PyObject *x)
+{
+    if (guarding_tapes && guard_whole(x, 't') < 0)
+        return NULL;
+    return PyLong_FromDouble(handle_value(x));
+}
 
 /* "floor", "ceil" and "trunc" of math give whole numbers, whose derivative is 0: no
  * derivative is lost. */
@@ -115,6 +146,8 @@ PyObject *handle_int(PyObject *x) { return PyLong_FromDouble(handle_value(x)); }
     static PyObject *whole_##NAME(PyObject *self, PyObject *unused)                      \
     {                                                                                    \
         (void)unused;                                                                    \
+        if (guarding_tapes && guard_whole(self, #NAME[0]) < 0)                           \
+            return NULL;                                                                 \
         return PyLong_FromDouble(NAME(handle_value(self)));                              \
     }
 TO_WHOLE(floor)
@@ -126,6 +159,8 @@ static PyObject *rounded(PyObject *self, PyObject *args)
 {
     PyObject *digits = Py_None;
     if (!PyArg_ParseTuple(args, "|O:round", &digits))
+        return NULL;
+    if (guarding_tapes && digits == Py_None && guard_whole(self, 'r') < 0)
         return NULL;
     PyObject *value = PyFloat_FromDouble(handle_value(self));
     PyObject *whole = value ? PyObject_CallMethod(value, "__round__", "O", digits) : NULL;
@@ -142,6 +177,8 @@ static PyObject *is_integer(PyObject *self, PyObject *unused)
 {
     double value = handle_value(self);
     (void)unused;
+    if (guarding_tapes && guard_is_integer(self) < 0)
+        return NULL;
     return PyBool_FromLong(isfinite(value) && floor(value) == value);
 }
 
@@ -150,6 +187,8 @@ static PyObject *is_integer(PyObject *self, PyObject *unused)
 PyObject *handle_get_value(PyObject *x, void *closure)
 {
     (void)closure;
+    if (guarding_tapes && guard_read(x) < 0)
+        return NULL;
     return PyFloat_FromDouble(handle_value(x));
 }
 
@@ -189,6 +228,8 @@ static PyObject *format(PyObject *self, PyObject *specification)
 {
     if (PyUnicode_Check(specification) && PyUnicode_GET_LENGTH(specification) == 0)
         return PyObject_Repr(self);
+    if (guarding_tapes && guard_read(self) < 0)
+        return NULL;
     PyObject *value = PyFloat_FromDouble(handle_value(self));
     PyObject *text = value ? PyObject_Format(value, specification) : NULL;
     Py_XDECREF(value);
@@ -198,6 +239,8 @@ static PyObject *format(PyObject *self, PyObject *specification)
 static PyObject *detach(PyObject *self, PyObject *unused)
 {
     (void)unused;
+    if (guarding_tapes && guard_read(self) < 0)
+        return NULL;
     return var_new(handle_value(self), CONSTANT_GENERATION);
 }
 

@@ -86,9 +86,11 @@ struct TapeObject {
     const void *owner; /* of the frames: the thread that entered the outermost */
     double *scratch;   /* adjoints of a frame */
     size_t scratch_capacity;
-    int busy;       /* being swept without the interpreter lock */
-    int duplicates; /* some leaf may be registered here twice */
-    int is_default; /* made for a thread, not by the user */
+    int busy;                  /* being swept without the interpreter lock */
+    int duplicates;            /* some leaf may be registered here twice */
+    int is_default;            /* made for a thread, not by the user */
+    uint64_t guard_generation; /* while guarding: the last number of a recording before */
+    PyObject *read_line;       /* "file:line" of the first read, or NULL */
 };
 
 enum { LEAF_GENERATION = 1, CONSTANT_GENERATION = 2, FIRST_GENERATION = 16 };
@@ -336,6 +338,30 @@ void mark_take_back(const mark *m);
 PyObject *apply_slowly(int op, PyObject *x, PyObject *y);
 /* A node of one argument with value and partial given. */
 PyObject *record_given(VarObject *x, double value, double partial);
+
+/* ---- guards.c --------------------------------------------------------------------- */
+
+/* How many tapes keep guards: only then need a decision or a read say so. All that say so
+ * are 0, or -1 with an exception. */
+extern int guarding_tapes;
+/* Keep that `x` was compared with `y`, each a handle or a number (NULL) of this value;
+ * `comparison` is Python's. */
+int guard_compare(PyObject *x, double a, PyObject *y, double b, int comparison);
+/* Note that the value of a handle left the recording, or was decided on in a way that no
+ * comparison describes. */
+int guard_read(PyObject *x);
+/* The same of anything on this tape. */
+int guard_read_tape(TapeObject *tape);
+/* Remember the user's line of the first read; after what may have read in C. */
+int guard_note_line(TapeObject *tape);
+/* Keep that floor(x), ceil, trunc or round gave what they do: `rounding` is 'f', 'c', 't'
+ * or 'r'. */
+int guard_whole(PyObject *x, int rounding);
+int guard_is_integer(PyObject *x);
+/* Called when a tape goes, and when one ends its recording. */
+void guards_forget(TapeObject *tape);
+int guards_end_recording(TapeObject *tape);
+extern PyMethodDef guard_functions[];
 
 /* ---- operators.c: one function per row, quick where nothing special is going on --- */
 

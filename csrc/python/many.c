@@ -172,6 +172,8 @@ static PyObject *record_partials(double value, PyObject *arguments, PyObject *pa
         raise_error(PYAD_ERROR_NO_MEMORY);
     } else if (read_partials(partials, numbers) == 0) {
         int known = operands_read(&o, &unknown);
+        if (known > 0 && o.tape && guard_read_tape(o.tape) < 0)
+            known = -1; /* how the value was computed is not recorded */
         int status = known > 0 && o.tape ? pyad_tape_given(o.tape->core, value, count,
                                                            s.values, numbers, &node)
                                          : PYAD_OK;

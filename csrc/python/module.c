@@ -73,6 +73,20 @@ static PyObject *current_tape(PyObject *module, PyObject *unused)
 
 #define KEYWORDS(FUNCTION)                                                               \
     (PyCFunction)(void (*)(void)) FUNCTION, METH_VARARGS | METH_KEYWORDS
+/* _same_items(list, list): whether they hold the same objects. */
+static PyObject *same_items(PyObject *module, PyObject *args)
+{
+    PyObject *x, *y;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O!O!", &PyList_Type, &x, &PyList_Type, &y))
+        return NULL;
+    const Py_ssize_t count = PyList_GET_SIZE(x);
+    int same = count == PyList_GET_SIZE(y);
+    for (Py_ssize_t i = 0; same && i < count; i++)
+        same = PyList_GET_ITEM(x, i) == PyList_GET_ITEM(y, i);
+    return PyBool_FromLong(same);
+}
+
 static PyMethodDef module_functions[] = {
     {"var", KEYWORDS(var),
      "var(value, requires_grad=True, name=None)\n--\n\n"
@@ -84,6 +98,7 @@ static PyMethodDef module_functions[] = {
      "The derivatives of y in the structure of xs: a variable, or a list, tuple or dict "
      "of them, nested\n"
      "as you like. Accumulates nothing; frees the recording unless retained."},
+    {"_same_items", same_items, METH_VARARGS, NULL},
     {"_restore", restore, METH_VARARGS, NULL},
     {"_refuse", refuse, METH_VARARGS, NULL},
     {"current_tape", current_tape, METH_NOARGS,

@@ -136,8 +136,11 @@ static int read_variables(operands *o, size_t *leaves)
             continue;
         o->any_var = 1;
         o->values[i].value = x->value;
-        if (thread->no_grad)
+        if (thread->no_grad) {
+            if (guarding_tapes && guard_read((PyObject *)x) < 0)
+                return -1;
             continue;
+        }
         if (is_intermediate(x) && take_intermediate(o, x) < 0)
             return -1;
         *leaves += x->generation == LEAF_GENERATION;
@@ -197,7 +200,7 @@ static PyObject *float_text(double value)
 static int watch(operands *o, pyad_operand result, const char *operation)
 {
     PyObject *line = user_line();
-    int status = line ? 0 : -1;
+    int status = line && (!o->tape || guard_read_tape(o->tape) == 0) ? 0 : -1;
     if (line && !isfinite(result.value)) {
         PyObject *text = float_text(result.value);
         if (text)
@@ -292,7 +295,7 @@ PyObject *record_given(VarObject *x, double value, double partial)
     pyad_operand argument, result = {value, PYAD_CONSTANT};
     operands o = {.name = "given", .count = 1, .x = xs, .values = &argument};
     size_t unknown;
-    if (operands_read(&o, &unknown) < 0)
+    if (operands_read(&o, &unknown) < 0 || (o.tape && guard_read_tape(o.tape) < 0))
         return NULL;
     int status =
         o.tape ? pyad_tape_given(o.tape->core, value, 1, &argument, &partial, &result)

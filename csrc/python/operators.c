@@ -194,6 +194,8 @@ static PyObject *operator_float(PyObject *x)
             return NULL;
         if (!thread->no_grad)
             return raise_error(PYAD_ERROR_WOULD_LOSE_DERIVATIVE);
+        if (guarding_tapes && guard_read(x) < 0)
+            return NULL;
     }
     return PyFloat_FromDouble(v->value);
 }

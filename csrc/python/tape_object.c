@@ -1,6 +1,6 @@
 /* Tape, the Python type: owns a recording and the register of its leaves. The Python
  * class pyad.Tape adds inspection to it. */
-#include "blocks/record.h"
+#include "guard.h"
 #include "array.h"
 
 /* A thread's own tape grows no further than this while nobody can reach what is recorded
@@ -75,6 +75,8 @@ static void unregister(TapeObject *tape, size_t from)
 
 void tape_end(TapeObject *tape)
 {
+    if (guards_end_recording(tape) < 0)
+        PyErr_Clear();
     storages_settle(tape, 0);
     pyad_tape_clear(tape->core);
     tape->duplicates = 0;
@@ -88,6 +90,7 @@ void tape_end(TapeObject *tape)
 
 static void tape_dealloc(TapeObject *tape)
 {
+    guards_forget(tape);
     if (tape->core)
         tape_end(tape);
     PyMem_Free(tape->leaves);
@@ -172,9 +175,17 @@ void tape_take_back(TapeObject *tape, size_t length, size_t arguments, size_t le
 {
     if (tape->origins)
         forget_origins(tape, length);
+    if (tape->core->guards)
+        pyad_guards_truncate(
+            tape->core, length,
+            tape->leaf_count > leaf_count ||
+                (tape->array_leaf_count &&
+                 tape->array_leaves[tape->array_leaf_count - 1].start >= length));
     storages_settle(tape, length);
     unregister(tape, leaf_count);
     pyad_tape_truncate(tape->core, length, arguments);
+    if (guarding_tapes && guard_note_line(tape) < 0)
+        PyErr_Clear();
 }
 
 /* ---- sweeping --------------------------------------------------------------------- */
@@ -200,6 +211,8 @@ int tape_sweep(TapeObject *tape, uint32_t node, double seed, int keep_all)
         return -1;
     int status, (*sweep)(pyad_tape *, uint32_t, double) =
                     keep_all ? pyad_tape_backward : pyad_tape_backward_lean;
+    if (guard_read_tape(tape) < 0)
+        return -1; /* its results are numbers */
     storages_hold(tape);
     if (node < SWEEP_HOLDS_LOCK) {
         status = sweep(tape->core, node, seed);

@@ -128,6 +128,8 @@ PyObject *var_operation(VarObject *x)
 static PyObject *var_repr(PyObject *self)
 {
     VarObject *x = (VarObject *)self;
+    if (guarding_tapes && guard_read(self) < 0)
+        return NULL;
     PyObject *value = PyFloat_FromDouble(x->value);
     PyObject *operation = var_operation(x);
     PyObject *text = NULL;
@@ -171,8 +173,9 @@ static int set_value(VarObject *x, PyObject *number, void *closure)
         return refuse_delete("the value of a variable cannot be deleted");
     if (is_intermediate(x))
         return refuse_on_result(x, "value");
-    if (need_number(number, "Var.value", &value) < 0)
-        return -1;
+    if (need_number(number, "Var.value", &value) < 0 ||
+        (guarding_tapes && guard_read((PyObject *)x) < 0))
+        return -1; /* a replay assigns nothing */
     x->value = value;
     x->tape = &no_tape;
     return 0;
@@ -183,6 +186,8 @@ static int set_value(VarObject *x, PyObject *number, void *closure)
 static PyObject *get_grad(VarObject *x, void *closure)
 {
     (void)closure;
+    if (guarding_tapes && guard_read((PyObject *)x) < 0)
+        return NULL;
     if (!is_intermediate(x))
         return x->gradient_is_variable ? Py_NewRef(x->gradient.variable)
                : x->has_gradient       ? PyFloat_FromDouble(x->gradient.number)
@@ -205,6 +210,8 @@ static int set_grad(VarObject *x, PyObject *number, void *closure)
         return refuse_on_result(x, "grad");
     int variable = is_var(number) && is_intermediate((VarObject *)number);
     if (!variable && number != Py_None && need_number(number, "Var.grad", &value) < 0)
+        return -1;
+    if (guarding_tapes && guard_read((PyObject *)x) < 0)
         return -1;
     Py_INCREF(number);
     drop_gradient(x);
@@ -337,7 +344,7 @@ static PyObject *var_reduce(PyObject *self, PyObject *unused)
     }
     if (!python_function(&restore, "pyad._handle", "_restore"))
         return NULL;
-    PyObject *grad = get_grad(x, NULL);
+    PyObject *grad = get_grad(x, NULL); /* which notes that it is read */
     return !grad ? NULL
                  : Py_BuildValue("O(dNON)", restore, x->value, get_requires_grad(x, NULL),
                                  x->name ? x->name : Py_None, grad);

@@ -19,6 +19,7 @@ from pyad.array._common import (
     values,
 )
 from pyad.array._convert import parts_of
+from pyad.array._guards import decide_order, decide_search, kept, peek
 from pyad.array._reductions import mean
 from pyad.array._structure import rearranged, viewed
 
@@ -185,22 +186,27 @@ def interp(
             raise ValueError("period must be a non-zero value")
         period, left, right = abs(period), None, None
         x, xp = lifted(x % period), xp % period
-        order = np.argsort(xp.value, kind="stable")
+        order = np.argsort(peek(xp), kind="stable")
+        decide_order(xp, order)
         xp, fp = xp[order], fp[order]
         xp = _handle._array_concatenate([xp[-1:] - period, xp, xp[:1] + period], 0)
         fp = _handle._array_concatenate([fp[-1:], fp, fp[:1]], 0)
-    at, nodes, count = x.value, xp.value, xp.size
+    at, nodes, count = peek(x), peek(xp), xp.size
     first = fp[0] if left is None else left
     last = fp[-1] if right is None else right
     if count == 1:
         result = lifted(viewed(np.broadcast_to, fp, x.shape) if x.ndim else fp[0])
-        inside = at == nodes[0]
+        inside = kept("==", x, xp[0])
+        if not np.all(inside):
+            kept("<", x, xp[0])
     else:
-        i = np.clip(np.searchsorted(nodes, at, side="right") - 1, 0, count - 2)
+        found = np.searchsorted(nodes, at, side="right")
+        decide_search(xp, x, found, "right")
+        i = np.clip(found - 1, 0, count - 2)
         x0, f0 = xp[i], fp[i]
         slope = (fp[i + 1] - f0) / (xp[i + 1] - x0)
         result = f0 + slope * (x - x0)
-        exact = at == nodes[-1]
+        exact = kept("==", x, xp[-1])
         if np.any(exact):  # the last node, whose value is to be met exactly
             ends = fp[-1] + (fp[-1] - fp[-2]) / (xp[-1] - xp[-2]) * (x - xp[-1])
             result = choose_rows(exact, ends, result)
@@ -234,11 +240,13 @@ def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
     mode = _mode_number(mode)
     a, v = (x.reshape(-1) if x.ndim == 0 else x for x in (a, v))
     if a.ndim != 1 or v.ndim != 1 or not a.size or not v.size:
-        np.convolve(a.value, v.value)  # raises what NumPy does
+        np.convolve(peek(a), peek(v))  # raises what NumPy does
     if v.size > a.size:
         a, v = v, a
-    product = np.convolve(a.value, v.value)
-    (full,) = _handle._array_call("convolve", (product,), _convolve_vjp, (a, v))
+    product = np.convolve(peek(a), peek(v))
+    (full,) = _handle._array_call(
+        "convolve", (product,), lambda a, v: (np.convolve(a, v),), _convolve_vjp, (a, v)
+    )
     full = lifted(full)
     if mode == "full":
         return full
@@ -253,7 +261,7 @@ def correlate(a: Any, v: Any, mode: Any = "valid") -> Any:
     a, v = lifted(a, "np.correlate"), lifted(v, "np.correlate")
     mode = _mode_number(mode)
     if a.ndim != 1 or v.ndim != 1 or not a.size or not v.size:
-        np.correlate(a.value, v.value)  # raises what NumPy does
+        np.correlate(peek(a), peek(v))  # raises what NumPy does
     if a.size < v.size:  # as NumPy does: the other way round, and back
         return correlate(v, a, mode)[::-1]
     full = convolve(a, v[::-1], "full")
@@ -305,7 +313,7 @@ def cov(
         else:
             scale = total - ddof * np.sum(weights * aweights) / total
         weighted = centred * weights
-    if values(scale) <= 0:
+    if np.any(kept("<=", scale, 0.0)):
         np.cov(np.zeros((1, 1)))  # warns as NumPy does
         scale = 0.0
     product = centred @ weighted.T

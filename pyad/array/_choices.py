@@ -26,6 +26,22 @@ from pyad.array._common import (
     scalar,
     values,
 )
+from pyad.array._guards import (
+    decide_argument,
+    decide_close,
+    decide_lexical,
+    decide_members,
+    decide_order,
+    decide_search,
+    guarding,
+    is_finite,
+    is_nan,
+    kept,
+    peek,
+    read,
+    truth,
+    without_nan,
+)
 from pyad.array._structure import rearranged
 
 __all__ = ["FUNCTIONS", "OF_VALUES", "clip", "nan_to_num", "sort", "where"]
@@ -34,13 +50,13 @@ __all__ = ["FUNCTIONS", "OF_VALUES", "clip", "nan_to_num", "sort", "where"]
 def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     """`np.where`: what is not chosen has derivative 0, never NaN."""
     if x is None and y is None:
-        return np.where(values(condition))
+        return np.where(truth(condition))
     return _handle._array_where(condition, x, y)
 
 
 def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     """`np.select`."""
-    conditions = [np.asarray(values(c)) for c in condlist]
+    conditions = [truth(c) if _is_array(c) else np.asarray(values(c)) for c in condlist]
     count = len(choicelist)
 
     def chosen(*parts: Any) -> Any:
@@ -54,9 +70,9 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **options: Any) 
     x = lifted(x, "np.piecewise")
     if (
         isinstance(condlist, (np.ndarray, bool, np.bool_)) and np.ndim(condlist) in (0, x.ndim)
-    ) or (isinstance(condlist, (list, tuple)) and not np.ndim(values(condlist[0])) and x.ndim):
+    ) or (isinstance(condlist, (list, tuple)) and not np.ndim(peek(condlist[0])) and x.ndim):
         condlist = [condlist]
-    masks = [np.broadcast_to(np.asarray(values(c), bool), x.shape) for c in condlist]
+    masks = [np.broadcast_to(truth(c), x.shape) for c in condlist]
     if len(funclist) == len(masks) + 1:
         masks.append(~np.any(masks, axis=0))
     elif len(funclist) != len(masks):
@@ -106,12 +122,13 @@ def nan_to_num(
 ) -> Any:
     """`np.nan_to_num`: what is replaced is a constant."""
     x = lifted(x, "np.nan_to_num")
-    v = x.value
+    finite = is_finite(x)
     limits = np.finfo(np.float64)
     high = limits.max if posinf is None else posinf
     low = limits.min if neginf is None else neginf
-    fill = np.where(np.isnan(v), nan, np.where(v > 0, high, low))
-    result = choose_rows(np.isfinite(v), x, fill)
+    positive = finite if np.all(finite) else kept("<", 0.0, x)
+    fill = np.where(is_nan(x), nan, np.where(positive, high, low))
+    result = choose_rows(finite, x, fill)
     if not copy:
         x[...] = result
         return x
@@ -128,7 +145,8 @@ def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable:
         a, axis = a.reshape(-1), 0
     if a.ndim == 0:
         raise np.exceptions.AxisError(int(axis), 0)
-    places = np.argsort(a.value, axis=axis, kind="stable")
+    places = np.argsort(peek(a), axis=axis, kind="stable")
+    decide_order(a, places, axis)
     return rearranged(lambda v: np.take_along_axis(v, places, axis=axis), a)
 
 
@@ -137,8 +155,15 @@ def partition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any = N
     a = lifted(a, "np.partition")
     if axis is None:
         a, axis = a.reshape(-1), 0
-    places = np.argpartition(a.value, kth, axis=axis)
+    places = np.argpartition(peek(a), kth, axis=axis)
+    _decide_every_order(a, axis)
     return rearranged(lambda v: np.take_along_axis(v, places, axis=axis), a)
+
+
+def _decide_every_order(a: Any, axis: int) -> None:
+    """Keep how any two elements compare: for algorithms whose steps depend on it."""
+    if guarding():
+        decide_order(a, np.argsort(peek(a), axis=axis, kind="stable"), axis, stable=False)
 
 
 def unique(
@@ -154,7 +179,11 @@ def unique(
     if _unique_sorts():
         options["sorted"] = True
     function: Any = np.unique
-    found = function(ar.value, True, return_inverse, return_counts, axis, **options)
+    found = function(peek(ar), True, return_inverse, return_counts, axis, **options)
+    if axis is None or ar.ndim == 1:
+        _decide_every_order(ar.reshape(-1), 0)
+    else:
+        read(ar)
     first = found[1]
     if axis is None:
         result = ar.reshape(-1)[first]
@@ -206,7 +235,7 @@ _PI_SERIES = (1.0, -1 / 6, 1 / 120, -1 / 5040, 1 / 362880, -1 / 39916800, 1 / 62
 def sinc(x: Any) -> Any:
     """`np.sinc`; around 0 by its series, so that every derivative is right."""
     y = lifted(x, "np.sinc") * np.pi
-    near = np.abs(values(y)) < 0.5
+    near = np.asarray(kept("<", apply("abs", y), 0.5))
     if not np.any(near):
         return apply("sin", y) / y
     square = apply("square", y)
@@ -238,13 +267,137 @@ def angle(z: Any, deg: bool = False) -> Any:
 # ---- functions of values ---------------------------------------------------------------------
 
 
+def _is_array(x: Any) -> bool:
+    return isinstance(x, (Array, _handle.Var))
+
+
+# What is kept of a decision: functions of its outcome and of what it was asked.
+
+
+def _keep_argument(name: str) -> Callable[..., Any]:
+    largest, skip_nan = name.endswith("max"), name.startswith("nan")
+    function = np.argmax if largest else np.argmin
+
+    def keep(found: Any, a: Any, axis: Any = None, out: Any = None, **options: Any) -> None:
+        a = lifted(a)
+        if skip_nan:
+            a = lifted(without_nan(a, -np.inf if largest else np.inf))
+        places = np.asarray(function(peek(a), axis=axis, keepdims=True))
+        decide_argument(a, places, axis, largest=largest)
+
+    return keep
+
+
+def _keep_argsort(
+    found: Any, a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
+) -> None:
+    a = lifted(a)
+    if axis is None:
+        a, axis = a.reshape(-1), 0
+    decide_order(a, found, axis, stable=bool(stable) or kind in ("stable", "mergesort"))
+
+
+def _keep_argpartition(
+    found: Any, a: Any, kth: Any, axis: Any = -1, *args: Any, **options: Any
+) -> None:
+    a = lifted(a)
+    _decide_every_order(a.reshape(-1) if axis is None else a, 0 if axis is None else axis)
+
+
+def _keep_lexsort(found: Any, keys: Any, axis: Any = -1) -> None:
+    decide_lexical(keys, found)
+
+
+def _keep_search(found: Any, a: Any, v: Any, side: str = "left", sorter: Any = None) -> None:
+    decide_search(
+        a if sorter is None else lifted(a)[np.asarray(sorter)], v, np.asarray(found), side
+    )
+
+
+def _keep_digitize(found: Any, x: Any, bins: Any, right: Any = False) -> None:
+    numbers = np.asarray(peek(bins))
+    if numbers.size > 1 and numbers[0] > numbers[-1]:
+        decide_search(lifted(bins)[::-1], x, numbers.size - found, "left" if right else "right")
+    else:
+        decide_search(bins, x, np.asarray(found), "left" if right else "right")
+
+
+def _keep_truth(found: Any, a: Any, *args: Any, **options: Any) -> None:
+    truth(a)
+    if "where" in options:
+        truth(options["where"])
+
+
+def _keep_equal(found: Any, a1: Any, a2: Any, equal_nan: bool = False) -> None:
+    try:
+        np.broadcast_shapes(np.shape(peek(a1)), np.shape(peek(a2)))
+    except ValueError:
+        return
+    kept("==", a1, a2)
+    if equal_nan:
+        is_nan(a1), is_nan(a2)
+
+
+def _keep_close(found: Any, a: Any, b: Any, *args: Any, **options: Any) -> None:
+    decide_close(a, b, *args, **options)
+
+
+def _keep_members(
+    found: Any, element: Any, test_elements: Any = (), *args: Any, **options: Any
+) -> None:
+    decide_members(element, options.get("ar2", test_elements))
+
+
+def _keep_infinite(sign: float) -> Callable[..., Any]:
+    return lambda found, x, out=None: kept("==", x, sign * np.inf)
+
+
+def _keep_nothing(found: Any, *args: Any, **options: Any) -> None:
+    """The answer depends on shapes and types alone."""
+
+
+_KEEP: dict[str, Callable[..., Any]] = {
+    **{name: _keep_argument(name) for name in ("argmax", "argmin", "nanargmax", "nanargmin")},
+    "argsort": _keep_argsort,
+    "argpartition": _keep_argpartition,
+    "lexsort": _keep_lexsort,
+    "searchsorted": _keep_search,
+    "digitize": _keep_digitize,
+    **dict.fromkeys(
+        ("nonzero", "flatnonzero", "argwhere", "count_nonzero", "all", "any"), _keep_truth
+    ),
+    **dict.fromkeys(("array_equal", "array_equiv"), _keep_equal),
+    **dict.fromkeys(("isclose", "allclose"), _keep_close),
+    **dict.fromkeys(("isin", "in1d"), _keep_members),
+    "isneginf": _keep_infinite(-1.0),
+    "isposinf": _keep_infinite(1.0),
+    **dict.fromkeys(
+        ("iscomplex", "iscomplexobj", "isreal", "isrealobj", "result_type", "can_cast",
+         "min_scalar_type", "common_type", "einsum_path", "tril_indices_from",
+         "triu_indices_from", "diag_indices_from"),
+        _keep_nothing,
+    ),
+}  # fmt: skip
+"""What a recording keeps of these; of the others, that values were read."""
+
+
 def _of_values(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function whose answer has no derivative: it sees the values."""
+    keep = _KEEP.get(function.__name__)
 
     def on_values(*args: Any, **options: Any) -> Any:
-        return function(
-            *(values(x) for x in args), **{name: values(x) for name, x in options.items()}
-        )
+        look = values if keep is None or not guarding() else peek
+        numbers = [look(x) for x in args]
+        named = {name: look(x) for name, x in options.items()}
+        if look is values:
+            return function(*numbers, **named)
+        try:
+            found = function(*numbers, **named)
+        except Exception:  # which may depend on the values
+            read(*args, *options.values())
+            raise
+        keep(found, *args, **options)  # type: ignore[misc]
+        return found
 
     on_values.__name__ = function.__name__
     return on_values
@@ -270,11 +423,11 @@ def _histogram(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _shape(a: Any) -> Any:
-    return a.shape if isinstance(a, Array) else np.shape(values(a))
+    return a.shape if isinstance(a, Array) else np.shape(peek(a))
 
 
 def _ndim(a: Any) -> Any:
-    return a.ndim if isinstance(a, Array) else np.ndim(values(a))
+    return a.ndim if isinstance(a, Array) else np.ndim(peek(a))
 
 
 def _size(a: Any, axis: Any = None) -> Any:

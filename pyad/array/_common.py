@@ -20,6 +20,7 @@ __all__ = [
     "check_out",
     "choose_rows",
     "first_name",
+    "holds_variables",
     "into",
     "is_variable",
     "lifted",
@@ -45,22 +46,26 @@ def lifted(x: Any, what: str = "an array") -> Array:
 
 
 def values(x: Any) -> Any:
-    """The numbers of `x` as NumPy has them; what holds no variables is returned as it is."""
+    """The numbers of `x` as NumPy has them; what holds no variables is returned as it is.
+
+    Where guards are kept they count as read: see _guards.py for other ways to look at them.
+    """
     if isinstance(x, Array):
         return x.value
     if isinstance(x, (Var, Dual)):
         return x.value
     if isinstance(x, np.ndarray):
         return as_array(x, "a function of values").value if x.dtype == object else x
-    if isinstance(x, (list, tuple)) and _holds_variables(x):
+    if isinstance(x, (list, tuple)) and holds_variables(x):
         return as_array(x, "a function of values").value
     return x
 
 
-def _holds_variables(items: Any) -> bool:
+def holds_variables(items: Any) -> bool:
+    """Whether an Array or a variable is in these nested lists."""
     return any(
         isinstance(item, (Array, Var))
-        or (isinstance(item, (list, tuple)) and _holds_variables(item))
+        or (isinstance(item, (list, tuple)) and holds_variables(item))
         for item in items
     )
 
@@ -71,7 +76,7 @@ def is_variable(x: Any) -> bool:
         return bool(x.requires_grad)
     if isinstance(x, np.ndarray):
         return x.dtype == object and bool(lifted(x).requires_grad)
-    return isinstance(x, (list, tuple)) and _holds_variables(x) and lifted(x).requires_grad
+    return isinstance(x, (list, tuple)) and holds_variables(x) and lifted(x).requires_grad
 
 
 def scalar(a: Any) -> Any:

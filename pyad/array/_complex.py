@@ -15,7 +15,7 @@ import numpy as np
 from pyad._binding import error
 from pyad._handle import Array, Var
 from pyad.array._convert import as_array
-from pyad.array._rules import plain
+from pyad.array._rules import plain, shape_of
 
 __all__ = ["FUNCTIONS", "ComplexArray"]
 
@@ -70,7 +70,7 @@ class ComplexArray:
             real = as_array(real, "a complex array")
         if not isinstance(imag, (Array, Var)):
             imag = as_array(imag, "a complex array")
-        if np.shape(plain(real)) != np.shape(plain(imag)):
+        if shape_of(real) != shape_of(imag):
             raise error("ARGUMENT_SHAPE", "imag", str(real.shape), str(imag.shape))
         self._real, self._imag = real, imag
 
@@ -94,7 +94,7 @@ class ComplexArray:
     @property
     def shape(self) -> tuple[int, ...]:
         """The lengths along each axis."""
-        return np.shape(plain(self._real))
+        return shape_of(self._real)
 
     @property
     def ndim(self) -> int:
@@ -302,11 +302,11 @@ class ComplexArray:
 
 
 def _made(real: Any, imag: Any) -> ComplexArray:
-    shape = np.shape(plain(real))
-    if np.shape(plain(imag)) != shape:
+    shape = shape_of(real)
+    if shape_of(imag) != shape:
         imag = imag + np.zeros(shape)
-    if np.shape(plain(imag)) != shape:
-        real = real + np.zeros(np.shape(plain(imag)))
+    if shape_of(imag) != shape:
+        real = real + np.zeros(shape_of(imag))
     return ComplexArray(real, imag)
 
 

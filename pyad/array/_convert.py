@@ -50,8 +50,8 @@ def parts_of(x: Any, what: str) -> tuple[Any, Any, Any]:
         return _handle._array_parts(x)
     if isinstance(x, (Var, float, int)):
         row, tape = _handle._array_row(x)
-        value = np.asarray(x.value if isinstance(x, Var) else x, dtype=np.float64)
-        return value, (np.asarray(row, np.uint32) if row else None), tape
+        single = np.asarray(_handle._peek(x), dtype=np.float64)
+        return single, (np.asarray(row, np.uint32) if row else None), tape
     if isinstance(x, Dual):
         _handle._refuse_dual(x)
     if isinstance(x, (str, bytes, dict, set)) or x is None or callable(x):
@@ -72,7 +72,7 @@ def parts_of(x: Any, what: str) -> tuple[Any, Any, Any]:
             number, row, found = item.value, item.row, item.tape
         elif isinstance(item, (Var, Dual)):
             _handle._refuse_dual(item)
-            number, (row, found) = item.value, _handle._array_row(item)
+            number, (row, found) = _handle._peek(item), _handle._array_row(item)
         else:
             number, row, found = _number(item, what), 0, None
         if row and tape is not None and found is not tape:

@@ -26,12 +26,15 @@ from typing import Any
 
 import numpy as np
 
+from pyad import _handle
 from pyad._binding import error
 from pyad._handle import Array, Var
+from pyad.array._guards import guarding, read
 from pyad.array._rules import (
     Rule,
     apply,
     constant,
+    equals,
     extended,
     is_variable,
     operand,
@@ -103,7 +106,7 @@ def _half_lower(x: Any) -> Any:
 def _reciprocal(x: Any, zero: Any = None) -> Any:
     """1 / x, and 0 where x is 0 (or where `zero` says so)."""
     if zero is None:
-        zero = plain(x) == 0
+        zero = equals(x, 0.0)
     return (1.0 - zero) / (x + zero)
 
 
@@ -117,6 +120,27 @@ def _gaps(w: Any, scale: Any) -> Any:
 
 def _largest(values: Any) -> Any:
     return np.max(np.abs(values), axis=-1, initial=0.0)[..., None, None]
+
+
+def _known(
+    found: Any, function: Callable[..., Any], fits: Callable[..., bool] | None = None
+) -> Callable[..., Any]:
+    """A value function whose answer here is known, and `function` anywhere else.
+
+    Where what was decided by the answer would come out otherwise, `fits` says so, and it raises: a
+    recording does not fit there.
+    """
+    answers = [found]
+
+    def value(*numbers: Any) -> Any:
+        if answers:
+            return answers.pop()
+        there = function(*numbers)
+        if fits is not None and not fits(there):
+            raise np.linalg.LinAlgError("a recorded decision comes out otherwise at this point")
+        return there
+
+    return value
 
 
 # ---- solving -----------------------------------------------------------------------------------
@@ -243,10 +267,18 @@ _LSTSQ = Rule(_lstsq_vjp, _lstsq_jvp)
 def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     """Least squares: (x, residuals, rank, singular values); x = pinv(a) @ b, rank unchanged."""
     a, b = operand(a, "np.linalg.lstsq"), operand(b, "np.linalg.lstsq")
-    values = np.linalg.lstsq(plain(a), plain(b), rcond=rcond)
+    values = np.linalg.lstsq(_handle._peek(a), _handle._peek(b), rcond=rcond)
     rank = int(values[2])
     column = b[:, None] if len(shape_of(b)) == 1 else b
-    (x,) = apply("lstsq", lambda *_: values[0].reshape(values[0].shape[0], -1), _LSTSQ, a, column)
+    ranks: list[int] = []
+
+    def again(m: Any, right: Any) -> Any:
+        there = np.linalg.lstsq(m, right, rcond=rcond)
+        ranks[:] = [int(there[2])]
+        return there[0]
+
+    first = values[0].reshape(values[0].shape[0], -1)
+    (x,) = apply("lstsq", _known(first, again, lambda _: ranks == [rank]), _LSTSQ, a, column)
     if values[1].size:
         r = column - a @ x
         residuals = total(r * r, 0)
@@ -302,8 +334,16 @@ _LOGDET = Rule(
 def slogdet(a: Any) -> Any:
     """Sign (plain numbers: it is constant) and logarithm of the determinant."""
     a = _matrix(a, "np.linalg.slogdet")
-    values = np.linalg.slogdet(plain(a))
-    (log,) = apply("slogdet", lambda _: values[1], _LOGDET, a)
+    values = np.linalg.slogdet(_handle._peek(a))
+    signs: list[Any] = []
+
+    def again(numbers: Any) -> Any:
+        there = np.linalg.slogdet(numbers)
+        signs[:] = [there[0]]
+        return there[1]
+
+    value = _known(values[1], again, lambda _: np.array_equal(signs[0], values[0]))
+    (log,) = apply("slogdet", value, _LOGDET, a)
     return type(values)(values[0], log)
 
 
@@ -369,6 +409,8 @@ def _complement(u: Any, values: Any) -> Any:
 
     It turns with that space and not within it: dw = -u @ du.T @ w keeps [u, w] orthogonal.
     """
+    if guarding():
+        read(u)  # the basis is known here only
     return apply("complement", lambda _: values, _COMPLEMENT, u)[0]
 
 
@@ -388,9 +430,10 @@ def qr(a: Any, mode: Any = "reduced") -> Any:
         return np.linalg.qr(a, mode)
     m, n = shape_of(a)[-2:]
     k = min(m, n)
-    values = np.linalg.qr(plain(a), "complete" if mode == "complete" else "reduced")
+    values = np.linalg.qr(_handle._peek(a), "complete" if mode == "complete" else "reduced")
     q_values, r_values = values
-    q, r = apply("qr", lambda _: (q_values[..., :k], r_values[..., :k, :k]), _QR, a[..., :k])
+    found = q_values[..., :k], r_values[..., :k, :k]
+    q, r = apply("qr", _known(found, lambda x: tuple(np.linalg.qr(x))), _QR, a[..., :k])
     if n > m:
         rest = T(q) @ a[..., k:]
         r = _beside(r, rest)
@@ -420,8 +463,9 @@ _EIGH = Rule(_eigh_vjp, _eigh_jvp)
 def eigh(a: Any, UPLO: Any = "L") -> Any:  # noqa: N803  (NumPy's name)
     """Eigenvalues and vectors of a symmetric matrix (Giles 3.1); see the head for repeated ones."""
     a = _matrix(a, "np.linalg.eigh")
-    values = np.linalg.eigh(plain(a), UPLO)
-    return type(values)(*apply("eigh", lambda _: tuple(values), _EIGH, a))
+    values = np.linalg.eigh(_handle._peek(a), UPLO)
+    value = _known(tuple(values), lambda x: tuple(np.linalg.eigh(x, UPLO)))
+    return type(values)(*apply("eigh", value, _EIGH, a))
 
 
 def _eigvalsh_vjp(g: Any, out: Any, given: Any, uplo: str) -> Any:
@@ -464,16 +508,21 @@ _EIG = Rule(_eig_vjp, _eig_jvp)
 def eig(a: Any) -> Any:
     """Eigenvalues and vectors (of length 1) of a matrix whose eigenvalues are real (Giles 3.1)."""
     a = _matrix(a, "np.linalg.eig")
-    values = np.linalg.eig(plain(a))
+    values = np.linalg.eig(_handle._peek(a))
     if not is_variable(a):
         return values
     if np.iscomplexobj(values[0]):
+        if guarding():
+            read(a)
         raise error(
             "ARGUMENTS",
             "np.linalg.eig of a variable is for matrices with real eigenvalues, and these are "
             "complex: use functions of the matrix (trace, det, solve), or svd, or x.value",
         )
-    return type(values)(*apply("eig", lambda _: tuple(values), _EIG, a))
+    value = _known(
+        tuple(values), lambda x: tuple(np.linalg.eig(x)), lambda w: not np.iscomplexobj(w[0])
+    )
+    return type(values)(*apply("eig", value, _EIG, a))
 
 
 def eigvals(a: Any) -> Any:
@@ -527,10 +576,12 @@ def svd(
     a = _matrix(a, "np.linalg.svd")
     if not compute_uv:
         return svdvals(a)
-    values = np.linalg.svd(plain(a), full_matrices, True, hermitian)
+    values = np.linalg.svd(_handle._peek(a), full_matrices, True, hermitian)
     u, s, vh = values
     k = s.shape[-1]
-    results = apply("svd", lambda _: (u[..., :k], s, vh[..., :k, :]), _SVD, a)
+    found = u[..., :k], s, vh[..., :k, :]
+    value = _known(found, lambda x: tuple(np.linalg.svd(x, False, True, hermitian)))
+    results = apply("svd", value, _SVD, a)
     if full_matrices and is_variable(a):
         first, middle, last = results
         if u.shape[-1] > k:
@@ -544,12 +595,12 @@ def svd(
 
 def _svdvals_vjp(g: Any, out: Any, given: Any) -> Any:
     u, s, vh = svd(given[0], full_matrices=False)
-    return [(u * (g[0] * (plain(s) != 0))[..., None, :]) @ vh]
+    return [(u * (g[0] * ~equals(s, 0.0))[..., None, :]) @ vh]
 
 
 def _svdvals_jvp(t: Any, out: Any, given: Any) -> Any:
     u, s, vh = svd(given[0], full_matrices=False)
-    return [total(u * (t[0] @ T(vh)), -2) * (plain(s) != 0)]
+    return [total(u * (t[0] @ T(vh)), -2) * ~equals(s, 0.0)]
 
 
 _SVDVALS = Rule(_svdvals_vjp, _svdvals_jvp)
@@ -587,10 +638,10 @@ def _length_p(x: Any, p: float) -> Any:
     """The p-norm along the last axis, p finite and not 0."""
 
     def slopes(a: Any, n: Any) -> Any:
-        zero = plain(a) == 0
-        n = n + (plain(n) == 0)
+        zero = equals(a, 0.0)
+        n = n + equals(n, 0.0)
         ratio = (abs(a) + zero) / _over(n, 1)
-        return np.sign(plain(a)) * ratio ** (p - 1.0)
+        return np.sign(a) * ratio ** (p - 1.0)
 
     def vjp(g: Any, out: Any, given: Any) -> Any:
         return [slopes(given[0], out[0]) * _over(g[0], 1)]
@@ -608,7 +659,7 @@ def _extreme(x: Any, largest: bool) -> Any:
     """The largest or smallest along the last axis; ties share the derivative."""
 
     def shares(a: Any, out: Any) -> Any:
-        ties = plain(a) == plain(out)[..., None]
+        ties = equals(a, _over(out, 1))
         return ties / np.sum(ties, axis=-1, keepdims=True)
 
     def vjp(g: Any, out: Any, given: Any) -> Any:
@@ -630,7 +681,7 @@ def _vector_norm(x: Any, order: Any) -> Any:
     if order == np.inf or order == -np.inf:
         return _extreme(abs(x), order > 0)
     if order == 0:
-        return constant(np.sum(plain(x) != 0, axis=-1).astype(np.float64))
+        return constant(np.sum(~equals(x, 0.0), axis=-1).astype(np.float64))
     if order == 1:
         return total(abs(x), -1)
     return _length_p(x, float(order))

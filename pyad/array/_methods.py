@@ -17,9 +17,9 @@ from pyad.array._common import (
     lifted,
     objects,
     scalar,
-    values,
 )
 from pyad.array._coverage import module_of, refuse_scipy
+from pyad.array._guards import truth
 from pyad.array._structure import rearranged, viewed
 
 __all__ = ["install"]
@@ -137,8 +137,10 @@ def _astype(
 
 
 def _of_values(name: str) -> Callable[..., Any]:
+    function = _choices.FUNCTIONS[getattr(np, name)]
+
     def method(self: Array, *args: Any, **options: Any) -> Any:
-        return getattr(self.value, name)(*map(values, args), **options)
+        return function(self, *args, **options)
 
     method.__name__ = name
     return method
@@ -271,13 +273,13 @@ def _strides(self: Array) -> tuple[int, ...]:
 def _all(
     self: Array, axis: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True
 ) -> Any:
-    return np.all(self.value, axis, out, keepdims, where=where)
+    return np.all(truth(self), axis, out, keepdims, where=where)
 
 
 def _any(
     self: Array, axis: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True
 ) -> Any:
-    return np.any(self.value, axis, out, keepdims, where=where)
+    return np.any(truth(self), axis, out, keepdims, where=where)
 
 
 def _conjugate(self: Array) -> Any:

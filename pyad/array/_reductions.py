@@ -26,9 +26,20 @@ from pyad.array._common import (
     values,
 )
 from pyad.array._convert import parts_of
+from pyad.array._guards import (
+    decide_extreme,
+    decide_ranks,
+    guarding,
+    is_finite,
+    is_nan,
+    kept,
+    peek,
+    read,
+    truth,
+)
 from pyad.array._structure import viewed
 
-__all__ = ["FUNCTIONS", "logsumexp", "sum"]
+__all__ = ["FUNCTIONS", "logsumexp", "shift_of", "sum"]
 
 _MISSING = np._NoValue
 
@@ -39,7 +50,7 @@ def _given(x: Any) -> bool:
 
 def _masked(a: Array, where: Any, fill: float) -> Array:
     """`a` where the mask holds, elsewhere the constant `fill`."""
-    mask = np.broadcast_to(np.asarray(values(where), bool), a.shape)
+    mask = np.broadcast_to(truth(where), a.shape)
     return choose_rows(mask, a, fill)  # type: ignore[no-any-return]
 
 
@@ -76,7 +87,7 @@ def _count(a: Array, axis: Any, keepdims: Any, where: Any) -> Any:
         for k in normal_axes(axis, a.ndim):
             count *= a.shape[k]
         return count
-    mask = np.broadcast_to(np.asarray(values(where), bool), a.shape)
+    mask = np.broadcast_to(truth(where), a.shape)
     return mask.sum(axis=axis, keepdims=keepdims is not _MISSING and bool(keepdims))
 
 
@@ -148,10 +159,10 @@ def std(
 
 def _root(square: Any) -> Any:
     """The square root, with derivative 0 at 0."""
-    at = values(square)
-    if np.all(at != 0):
+    zero = kept("==", square, 0.0)
+    if not np.any(zero):
         return apply("sqrt", square)
-    return scalar(choose_rows(np.equal(at, 0), 0.0, apply("sqrt", square)))
+    return scalar(choose_rows(zero, 0.0, apply("sqrt", square)))
 
 
 def average(
@@ -161,7 +172,7 @@ def average(
     a = lifted(a, "np.average")
     if weights is None:
         result = mean(a, axis, None, None, keepdims)
-        scale: Any = a.size / max(np.size(values(result)), 1)
+        scale: Any = a.size / max(np.size(peek(result)), 1)
     else:
         w = lifted(weights, "np.average")
         if w.shape != a.shape:
@@ -177,7 +188,7 @@ def average(
             w = w.reshape(tuple(a.shape[k] if k in axes else 1 for k in range(a.ndim)))
         full = viewed(np.broadcast_to, w, a.shape)
         scale = sum(full, axis, None, None, keepdims)
-        if np.any(values(scale) == 0.0):
+        if np.any(kept("==", scale, 0.0)):
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
         result = sum(a * w, axis, None, None, keepdims) / scale
     if not returned:
@@ -343,7 +354,7 @@ def _extreme(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
         if _given(initial):
             options["initial"] = values(initial)
         if where is not _MISSING and where is not True:
-            options["where"] = values(where)
+            options["where"] = truth(where)
         best = np.asarray(numpy_function(found, axis=axis, keepdims=True, **options))
         shape = best.shape
         if keepdims is _MISSING or not keepdims:
@@ -357,12 +368,27 @@ def _extreme(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
             chosen |= np.isnan(best) & np.isnan(found)
         if "where" in options:
             chosen &= np.asarray(options["where"], bool)
+        if guarding():
+            _keep_extreme(a, chosen, axis, options, largest=name.endswith("max"))
         result = _mean_of_chosen(best, chosen, rows, axis, shape, tape)
         return into(out, scalar(result))
 
     function.__name__ = name
     function.__doc__ = "Elements that are equal share the derivative equally."
     return function
+
+
+def _keep_extreme(
+    a: Any, chosen: Any, axis: Any, options: dict[str, Any], *, largest: bool
+) -> None:
+    a = lifted(a)
+    if options:
+        read(a)
+        return
+    axes = normal_axes(axis, a.ndim)
+    lines = chosen.transpose([k for k in range(a.ndim) if k not in axes] + list(axes))
+    rest = _last_first(a, axes)
+    decide_extreme(rest, lines.reshape(rest.shape), largest=largest)
 
 
 def parted(found: Any, rows: Any, shape: tuple[int, ...], tape: Any) -> Any:
@@ -398,6 +424,20 @@ max_ = _extreme(np.max)
 min_ = _extreme(np.min)
 
 
+def shift_of(a: Any, axes: tuple[int, ...]) -> Any:
+    """The largest element, on which the result does not depend: 0 where it is not finite."""
+    if not guarding() or a.size == 0:
+        top = np.max(peek(a), axis=axes, keepdims=True, initial=-np.inf)
+        return np.where(np.isfinite(top), top, 0.0)
+    lines = _last_first(a, axes)
+    while lines.shape[-1] > 1:  # recorded, so that a replay has its own
+        half = (lines.shape[-1] + 1) // 2
+        lines = apply("maximum", lines[..., :half], lines[..., -half:])
+    top = lines.reshape(_kept_shape(a, axes, True))
+    finite = is_finite(top)
+    return top if np.all(finite) else choose_rows(finite, top, 0.0)
+
+
 def logsumexp(
     a: Any,
     axis: Any = 0,
@@ -413,8 +453,7 @@ def logsumexp(
     if where is not True and where is not _MISSING:
         a = _masked(a, where, -np.inf)
     axes = normal_axes(axis, a.ndim)
-    top = np.max(a.value, axis=axes, keepdims=True, initial=-np.inf)
-    shift = np.where(np.isfinite(top), top, 0.0)
+    shift = shift_of(a, axes)
     result = np.log(sum(np.exp(a - shift), axes, None, None, True)) + shift
     result = _shaped(result, _kept_shape(a, axes, keepdims))
     if _given(initial) and initial != -np.inf:
@@ -432,9 +471,9 @@ def _without_nan(function: Callable[..., Any]) -> Callable[..., Any]:
         a: Any, axis: Any = None, *args: Any, where: Any = True, **options: Any
     ) -> Any:
         a = lifted(a)
-        mask = ~np.isnan(a.value)
+        mask = ~is_nan(a)
         if where is not True and where is not _MISSING:
-            mask &= np.asarray(values(where), bool)
+            mask &= truth(where)
         return function(_masked(a, mask, 0.0), axis, *args, where=mask, **options)
 
     return nan_function
@@ -443,7 +482,7 @@ def _without_nan(function: Callable[..., Any]) -> Callable[..., Any]:
 def _nan_cumulative(function: Callable[..., Any], neutral: float) -> Callable[..., Any]:
     def nan_function(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
         a = lifted(a)
-        return function(_masked(a, ~np.isnan(a.value), neutral), axis, dtype, out)
+        return function(_masked(a, ~is_nan(a), neutral), axis, dtype, out)
 
     return nan_function
 
@@ -462,10 +501,10 @@ def _quantile(
     a, q = lifted(a, what), np.asarray(values(q), np.float64)
     axes = normal_axes(axis, a.ndim)
     ordered = _handle._array_copy(_last_first(a, axes))
-    at = ordered.value
+    at = peek(ordered)
     order = np.argsort(at, axis=-1, kind="stable")
     ordered = _in_order(ordered, order)
-    at, count = ordered.value, at.shape[-1]
+    at, count = peek(ordered), at.shape[-1]
     unknown = np.isnan(at)
     known = count - unknown.sum(axis=-1)
     if not skip_nan:
@@ -485,6 +524,7 @@ def _quantile(
     part = np.where(nothing, 0, places) - low
     high = np.minimum(low + (part > 0), np.maximum(count - 1, 0))
     lines = np.indices(known.shape, sparse=True) if known.ndim else ()
+    decide_ranks(ordered, order, np.stack([low, high]))
     below = ordered[(*(line for line in lines), low)]
     if np.any(part):
         above = ordered[(*(line for line in lines), high)]

@@ -22,12 +22,14 @@ from pyad import _handle
 from pyad._binding import error
 from pyad._handle import Array, Dual, Var
 from pyad.array._convert import as_array
+from pyad.array._guards import guarding, kept
 from pyad.array._structure import rearranged, viewed
 
 __all__ = [
     "Rule",
     "apply",
     "elementwise",
+    "equals",
     "extended",
     "holds_variables",
     "is_variable",
@@ -35,6 +37,7 @@ __all__ = [
     "plain",
     "plus",
     "push_forward",
+    "seen",
     "select",
     "shape_of",
     "total",
@@ -102,8 +105,13 @@ def operand(x: Any, what: str) -> Any:
 
 
 def plain(x: Any) -> Any:
-    """The numbers of an operand, as a float or an ndarray."""
+    """The numbers of an operand, as a float or an ndarray; a read where guards are kept."""
     return x.value if isinstance(x, (Array, Var)) else x
+
+
+def seen(x: Any) -> Any:
+    """What comparisons look at: the numbers; where guards are kept, the operand itself."""
+    return x if guarding() else plain(x)
 
 
 def shape_of(x: Any) -> tuple[int, ...]:
@@ -118,13 +126,17 @@ def apply(name: str, value: Callable[..., Any], rule: Rule, *inputs: Any) -> tup
     is unchanged then.
     """
     operands = tuple([operand(x, name) for x in inputs])
-    values = value(*[plain(x) for x in operands])
-    if type(values) is not tuple:
-        values = (values,)
-    values = tuple([np.array(v, dtype=np.float64, order="C", ndmin=0) for v in values])
+
+    def compute(*numbers: Any) -> tuple[Any, ...]:
+        values = value(*numbers)
+        if type(values) is not tuple:
+            values = (values,)
+        return tuple([np.array(v, dtype=np.float64, order="C", ndmin=0) for v in values])
+
+    values = compute(*[_handle._peek(x) for x in operands])
     if not is_variable(*operands):
         return tuple([v[()] for v in values])
-    results = _handle._array_call(name, values, rule, operands)
+    results = _handle._array_call(name, values, compute, rule, operands)
     if results is values:
         results = tuple([constant(v) for v in values])
     return results  # type: ignore[no-any-return]
@@ -191,6 +203,11 @@ def select(condition: Any, x: Any, y: Any) -> Any:
         chosen = x if condition else y
         return chosen if is_variable(chosen) else constant(chosen)
     return rearranged(lambda a, b: np.where(condition, a, b), x, y)
+
+
+def equals(x: Any, y: Any) -> Any:
+    """Where two are equal, as plain booleans."""
+    return np.asarray(kept("==", x, y)) if is_variable(x, y) else np.equal(x, y)
 
 
 def plus(*terms: Any) -> Any:

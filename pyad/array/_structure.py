@@ -196,7 +196,7 @@ def _ix_(*args: Any) -> Any:
 
 def _trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
     filt = lifted(filt, "np.trim_zeros")
-    nonzero = filt.value != 0
+    nonzero = _truth(filt)
     keep = []
     axes = range(filt.ndim) if axis is None else [normal_axis(axis, filt.ndim)]
     for k in range(filt.ndim):
@@ -316,6 +316,12 @@ def _any_variable(x: Any) -> bool:
     return isinstance(x, (Array, _handle.Var))
 
 
+def _truth(x: Any) -> Any:
+    from pyad.array._guards import truth  # which is made of functions of this module
+
+    return truth(x)
+
+
 # ---- picking -----------------------------------------------------------------------------------
 
 
@@ -330,12 +336,12 @@ def _take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
 
 
 def _compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
-    mask = values(condition)
+    mask = _truth(condition)
     return into(out, rearranged(lambda v: np.compress(mask, v, axis=axis), a))
 
 
 def _extract(condition: Any, arr: Any) -> Any:
-    mask = values(condition)
+    mask = _truth(condition)
     return rearranged(lambda v: np.extract(mask, v), arr)
 
 
@@ -367,7 +373,7 @@ def _put(a: Any, ind: Any, v: Any, mode: Any = "raise") -> None:
     if mode != "raise":
         places = np.clip(places, 0, a.size - 1) if mode == "clip" else places % a.size
     elif places.size and not (-a.size <= places.min() and places.max() < a.size):
-        np.put(a.value, places, 0.0)  # raises what NumPy does
+        np.put(_handle._peek(a), places, 0.0)  # raises what NumPy does
     if places.size:
         a[np.unravel_index(places % a.size, a.shape)] = _repeated(v, places.size)
 
@@ -398,7 +404,7 @@ def _place(arr: Any, mask: Any, vals: Any) -> None:
     if not _need_target(arr, "np.place", vals):
         np.place(arr, mask, lifted(vals).value)
         return
-    chosen = np.asarray(values(mask)).astype(bool).reshape(arr.shape)
+    chosen = _truth(mask).reshape(arr.shape)
     arr[chosen] = _repeated(vals, int(chosen.sum()))
 
 
@@ -416,7 +422,7 @@ def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -
     elif where is True:
         dst[...] = src
     else:
-        mask = np.broadcast_to(np.asarray(values(where), bool), dst.shape)
+        mask = np.broadcast_to(_truth(where), dst.shape)
         dst[mask] = viewed(np.broadcast_to, lifted(src), dst.shape)[mask]
 
 

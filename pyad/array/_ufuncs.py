@@ -26,6 +26,7 @@ from pyad.array._common import (
 )
 from pyad.array._complex import ComplexArray
 from pyad.array._convert import parts_of
+from pyad.array._guards import decide_ufunc, guarding, kept, peek, read, truth
 from pyad.array._structure import viewed
 from pyad.scipy import form_of_ufunc
 
@@ -37,9 +38,9 @@ __all__ = ["CALLS", "OF_VALUES", "array_ufunc"]
 
 def _heaviside(x1: Any, x2: Any) -> Any:
     """`np.heaviside`: it depends on `x2`, where `x1` is 0, and its derivative in `x1` is 0."""
-    at = np.asarray(values(x1), np.float64)
+    zero = kept("==", x1, 0.0)
     step = apply("sign", lifted(x1)) * 0.5 + 0.5
-    return scalar(choose_rows(at == 0, x2, step))
+    return scalar(choose_rows(zero, x2, step))
 
 
 def _same_slope(x: Any, found: Any) -> Any:
@@ -135,7 +136,7 @@ def _call(ufunc: Any, inputs: Any, out: Any, where: Any, options: dict[str, Any]
     results = list(found) if several else [found]
     targets = list(out) if isinstance(out, tuple) else [out] * len(results)
     if where is not True:
-        mask = np.asarray(values(where), bool)
+        mask = truth(where)
         before = [0.0 if target is None else target for target in targets]
         results = [scalar(choose_rows(mask, r, b)) for r, b in zip(results, before, strict=True)]
     results = [into(target, r) for target, r in zip(targets, results, strict=True)]
@@ -175,6 +176,8 @@ def _running_extreme(ufunc: Any, a: Any, axis: Any) -> Any:
     if rows is None:
         return lifted(best)
     k = normal_axis(axis, found.ndim)
+    if guarding():
+        read(a)
     at = np.arange(found.shape[k]).reshape(tuple(-1 if i == k else 1 for i in range(found.ndim)))
     before = np.take(best, np.maximum(np.arange(found.shape[k]) - 1, 0), axis=k)
     new = (best != before) & ~(np.isnan(best) & np.isnan(before))
@@ -283,11 +286,12 @@ def array_ufunc(ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
 
 def _of_values(ufunc: Any, method: str, inputs: Any, options: dict[str, Any]) -> Any:
     if "where" in options:
-        options["where"] = values(options["where"])
+        options["where"] = truth(options["where"])
+    decide_ufunc(ufunc, method, inputs)
     target = options.pop("out", None)
     if isinstance(target, tuple) and any(isinstance(t, Array) for t in target):
-        found = getattr(ufunc, method)(*map(values, inputs), **options)
+        found = getattr(ufunc, method)(*map(peek, inputs), **options)
         return into(target, np.asarray(found, np.float64))
     if target is not None:
         options["out"] = target
-    return getattr(ufunc, method)(*map(values, inputs), **options)
+    return getattr(ufunc, method)(*map(peek, inputs), **options)

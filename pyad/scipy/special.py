@@ -16,8 +16,10 @@ import numpy as np
 
 import pyad.functions as _native
 from pyad._binding import error
+from pyad.array._common import normal_axes
 from pyad.array._convert import as_array
 from pyad.array._reductions import logsumexp as _logsumexp
+from pyad.array._reductions import shift_of
 from pyad.array._rules import elementwise, extended, holds_variables, operand, plain, total
 from pyad.array._rules import select as _select
 from pyad.array._rules import shape_of as _shape_of
@@ -147,7 +149,7 @@ def _log_expit_slope(x: Any) -> Any:
 
 
 def _sign(x: Any) -> Any:
-    return np.sign(plain(x))
+    return np.sign(x)
 
 
 def _half(f: _Function, sign: float = 1.0) -> _Function:
@@ -367,8 +369,7 @@ def log_softmax(x: Any, axis: Any = None) -> Any:
     x = operand(x, "scipy.special.log_softmax")
     if not _shape_of(x):
         return x - x
-    top = np.max(plain(x), axis=axis, keepdims=True)
-    shifted = x - np.where(np.isfinite(top), top, 0.0)  # as SciPy: few digits get lost
+    shifted = x - shift_of(x, normal_axes(axis, len(_shape_of(x))))  # as SciPy: few digits get lost
     return shifted - _log(total(_exp(shifted), axis, True))
 
 

@@ -20,12 +20,14 @@ import numpy as np
 import pyad.functions as _native
 from pyad._binding import error
 from pyad.array import _linalg
+from pyad.array._guards import guarding
 from pyad.array._rules import (
     constant,
     extended,
     holds_variables,
     operand,
     plain,
+    seen,
     select,
     shape_of,
     total,
@@ -138,14 +140,16 @@ class _Distribution:
             return self._theirs(method)(*args, **named)
         x, *shapes, loc, scale = self._bind(method, args, named)
         shape = np.broadcast_shapes(*(shape_of(v) for v in (x, *shapes, loc, scale)))
-        numbers = [np.asarray(plain(v)) for v in shapes]
+        numbers = [seen(v) if guarding() else np.asarray(plain(v)) for v in shapes]
         with np.errstate(all="ignore"):
-            at = (plain(x) - plain(loc)) / plain(scale)
+            at = (seen(x) - seen(loc)) / seen(scale)
             low, high = self._support(*numbers)
-            allowed = self._allowed(*numbers) & (np.asarray(plain(scale)) > 0) & ~np.isnan(at)
+            allowed = np.asarray(self._allowed(*numbers)) & np.asarray(seen(scale) > 0)
+            allowed = allowed & ~np.asarray(np.isnan(at))
             under, over = (at < low) | (at == -_INF), (at > high) | (at == _INF)
             if method not in ("logpdf", "pdf"):  # SciPy: open, for distribution functions
                 under, over = at <= low, at >= high
+            under, over = np.asarray(under), np.asarray(over)
             within = allowed & ~under & ~over
             outside = np.where(allowed, np.where(under, below, above), np.nan)
         x, loc, scale = (extended(v, shape) for v in (x, loc, scale))
@@ -154,7 +158,7 @@ class _Distribution:
         if not np.all(within):  # what is not taken must be harmless, in warnings too
             if not np.any(within):
                 return constant(outside)
-            safe = [np.where(within, v, 1.0) for v in numbers]
+            safe = [np.where(within, plain(v), 1.0) for v in numbers]
             point = np.broadcast_to(self._point(*safe), shape)
             x, loc, scale = (
                 select(within, v, w)
@@ -237,7 +241,7 @@ norm = _Distribution(
 
 
 def _t_log(z: Any, df: Any) -> Any:
-    endless = np.isinf(plain(df))
+    endless = np.isinf(seen(df))
     if np.any(endless):
         finite = select(endless, np.ones(shape_of(df)), df)
         return select(endless, _norm_log(z), _t_log(z, finite))
@@ -267,7 +271,7 @@ expon = _Distribution(
 
 
 def _lognorm_log(z: Any, s: Any) -> Any:
-    at_end = np.asarray(plain(z) == 0)
+    at_end = np.asarray(seen(z) == 0)
     if np.any(at_end):
         inner = _lognorm_log(select(at_end, np.ones(shape_of(z)), z), s)
         return select(at_end, np.full(shape_of(z), -_INF), inner)
@@ -284,11 +288,11 @@ lognorm = _Distribution(
 
 def _laplace_cdf(z: Any) -> Any:
     half = 0.5 * _exp(-abs(z))
-    return select(plain(z) > 0, 1.0 - half, half)
+    return select(seen(z) > 0, 1.0 - half, half)
 
 
 def _laplace_logcdf(z: Any) -> Any:
-    return select(plain(z) > 0, _log1p(-0.5 * _exp(-abs(z))), -abs(z) - _LOG_2)
+    return select(seen(z) > 0, _log1p(-0.5 * _exp(-abs(z))), -abs(z) - _LOG_2)
 
 
 laplace = _Distribution(
@@ -354,7 +358,7 @@ gumbel_l = _Distribution(
 
 
 def _invgamma_log(z: Any, a: Any) -> Any:
-    at_end = np.asarray(plain(z) == 0)
+    at_end = np.asarray(seen(z) == 0)
     if np.any(at_end):
         inner = _invgamma_log(select(at_end, np.ones(shape_of(z)), z), a)
         return select(at_end, np.full(shape_of(z), -_INF), inner)
@@ -394,7 +398,7 @@ skewnorm = _Distribution(
 
 def _log_mass(a: Any, b: Any) -> Any:
     """log(ndtr(b) - ndtr(a)), on the side where both are small."""
-    turned = plain(a) > 0
+    turned = seen(a) > 0
     low, high = select(turned, -b, a), select(turned, -a, b)
     upper, lower = _log_ndtr(high), _log_ndtr(low)
     return upper + _log1p(-_exp(lower - upper))

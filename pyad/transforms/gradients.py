@@ -11,6 +11,7 @@ import numpy as np
 from pyad import _handle
 from pyad._binding import error
 from pyad._handle import Array, Var
+from pyad.tape import CONSTANT
 from pyad.transforms._recording import Recording, check_function, position_of
 from pyad.transforms._trees import Numbers, flatten, split_variables, values_of
 
@@ -111,9 +112,16 @@ def _both(recording: Recording, has_aux: bool) -> Any:
         slopes = recording.recorded_gradient(node)
         gradient = split_variables(recording.shape, slopes, recording.tape)
     else:
-        value = y.value if isinstance(y, Var) else float(y)
+        value = _value_in(recording, y)
         gradient = recording.shape.build(iter(recording.gradient(y)))
     return ((value, *aux) if aux else value), gradient
+
+
+def _value_in(recording: Recording, y: Any) -> float:
+    """The value of a result that depends on nothing outside of its frame."""
+    if not isinstance(y, Var):
+        return float(y)
+    return y.value if recording.node_of(y) == CONSTANT else float(_handle._peek(y))
 
 
 def elementwise_grad(

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "blocks/record.h"
+#include "guard.h"
 #include "ops.h"
 #include "pyad.h"
 
@@ -63,7 +63,7 @@ static state state_of(const pyad_tape *tape)
     return s;
 }
 
-enum { MANY = 3000, KINDS = 14, LAST_BLOCK = 10 };
+enum { MANY = 3000, KINDS = 15, LAST_BLOCK = 10 };
 
 static double ones[MANY];
 
@@ -154,6 +154,34 @@ static int call_write(void)
     return status;
 }
 
+/* Guards on numbers and on arrays; one that is refused is not there. */
+static int call_guards(void)
+{
+    static uint8_t outcomes[MANY];
+    const pyad_vector all = {ones, PYAD_CONSTANT, PYAD_NO_BLOCK, 1, MANY};
+    const pyad_operand zero = {0, PYAD_CONSTANT};
+    uint32_t x;
+    size_t count;
+    long kept = countdown;
+    countdown = -1; /* the recording is not what is tried */
+    pyad_tape *tape = pyad_tape_new(0);
+    NEED(tape && pyad_block_leaf(tape, MANY, ones, &x) == PYAD_OK);
+    countdown = kept;
+    int status = pyad_tape_guard_begin(tape);
+    for (uint32_t i = 0; i < 300 && !status; i++) {
+        status = pyad_tape_guard(tape, PYAD_LESS, zero, (pyad_operand){1, i});
+        pyad_tape_guards(tape, &count);
+        NEED(count == i + !status);
+        if (!status)
+            status = pyad_tape_guard_block(tape, PYAD_EQUAL, MANY, whole(tape, x), all,
+                                           outcomes);
+        NEED(status || (outcomes[0] == 1 && tape->guards->block_count == i + 1));
+    }
+    pyad_tape_guard_end(tape);
+    pyad_tape_free(tape);
+    return status;
+}
+
 /* One call of each kind that allocates. */
 static int call(pyad_tape *tape, int kind, pyad_operand x, pyad_operand *result)
 {
@@ -183,6 +211,9 @@ static int call(pyad_tape *tape, int kind, pyad_operand x, pyad_operand *result)
     case 13:
         *result = x;
         return call_write();
+    case 14:
+        *result = x;
+        return call_guards();
     case KINDS:
         *result = x;
         return pyad_tape_backward(tape, x.node, 1);

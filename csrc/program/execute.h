@@ -1,0 +1,700 @@
+/* The executor of programs, for LANES points at once: included with LANES and NAME(X)
+ * defined. The numbers of slot s stand side by side, at v[s * LANES]; those of a run of
+ * slots are a run LANES times as long, so that what works on runs works on any LANES. */
+#include <string.h>
+
+#include "../blocks/lanes.h"
+#include "../buffer.h"
+#include "../number.h"
+#include "chain.h"
+
+enum { NAME(TILE) = PYAD_TILE / LANES }; /* elements */
+
+#define AT(SLOT) ((size_t)(SLOT) * LANES)
+/* Left as a loop until the vectorizer has seen it: of unrolled choices it makes none. */
+#if defined(__GNUC__) && !defined(__clang__) && LANES > 1
+#define EACH_LANE                                                                        \
+    _Pragma("GCC ivdep") _Pragma("GCC unroll 1") for (size_t l = 0; l < LANES; l++)
+#else
+#define EACH_LANE for (size_t l = 0; l < LANES; l++)
+#endif
+/* A zero adjoint passes nothing on, whatever the partial. In one lane it was asked
+ * before. */
+#define PASSED(OWN, WEIGHT) (LANES > 1 && (OWN) == 0 ? 0 : (OWN) * (WEIGHT))
+
+/* ---- groups ----------------------------------------------------------------------- */
+
+static operand NAME(operand_at)(const pyad_program *p, const program_group *g, int which,
+                                size_t start, size_t count, const double *v, double *tile)
+{
+    if (g->mode[which] == MODE_RUN)
+        return (operand){v + AT(g->at[which] + start), 1};
+    if (g->mode[which] == MODE_ONE) {
+        if (LANES == 1)
+            return (operand){v + g->at[which], 0};
+        for (size_t i = 0; i < count; i++)
+            memcpy(tile + AT(i), v + AT(g->at[which]), LANES * sizeof *tile);
+    } else {
+        const uint32_t *places = p->places + g->at[which] + start;
+        for (size_t i = 0; i < count; i++)
+            memcpy(tile + AT(i), v + AT(places[i]), LANES * sizeof *tile);
+    }
+    return (operand){tile, 1};
+}
+
+static void NAME(value_of_group)(const pyad_program *p, const program_group *g, double *v,
+                                 double *tiles)
+{
+    for (size_t start = 0; start < g->count; start += NAME(TILE)) {
+        const size_t count = smaller(g->count - start, NAME(TILE));
+        operand x[3] = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
+        for (int i = 0; i < g->operands; i++)
+            x[i] = NAME(operand_at)(p, g, i, start, count, v, tiles + i * PYAD_TILE);
+        double *out = v + AT(g->out + start);
+        program_group_value(p->loops, g, AT(count), x, out);
+    }
+}
+
+typedef struct {
+    const pyad_program *p;
+    const program_group *g;
+    size_t start;
+    double *adjoints;
+} NAME(part);
+
+/* See program_group_pass; `numbers` is LANES times as many as elements. */
+static void NAME(pass_on)(const void *data, int which, size_t numbers, const double *own,
+                          double scale, const double *w, size_t step)
+{
+    const NAME(part) *part = data;
+    const pyad_program *p = part->p;
+    const program_group *g = part->g;
+    double *adjoints = part->adjoints;
+    const size_t start = part->start, count = numbers / LANES;
+    if (g->mode[which] == MODE_RUN) {
+        program_pass(AT(count), own, scale, w, step, adjoints + AT(g->at[which] + start));
+        return;
+    }
+    if (LANES == 1 && g->mode[which] == MODE_ONE) {
+        adjoints[g->at[which]] += program_pass_to_one(count, own, scale, w, step);
+        return;
+    }
+    const uint32_t *places =
+        g->mode[which] == MODE_ONE ? NULL : p->places + g->at[which] + start;
+    for (size_t i = 0; i < count; i++) {
+        double *to = adjoints + AT(places ? places[i] : g->at[which]);
+        const double *from = own + AT(i), *weight = w ? w + AT(i) * step : &scale;
+        if (w && step)
+            EACH_LANE to[l] += from[l] == 0 ? 0 : from[l] * (scale * weight[l]);
+        else
+            EACH_LANE to[l] += from[l] == 0 ? 0 : from[l] * (w ? scale * *weight : scale);
+    }
+}
+
+/* The adjoints of the results are zero afterwards. */
+static void NAME(adjoint_of_group)(const pyad_program *p, const program_group *g,
+                                   const double *v, double *adjoints, double *tiles)
+{
+    for (size_t start = 0; start < g->count; start += NAME(TILE)) {
+        const size_t count = smaller(g->count - start, NAME(TILE));
+        const NAME(part) part = {p, g, start, adjoints};
+        double *own = adjoints + AT(g->out + start);
+        operand x[3] = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
+        const int sum = !g->order && (g->op == PYAD_OP_ADD || g->op == PYAD_OP_SUB);
+        for (int i = 0; i < g->operands && !sum && g->active; i++)
+            x[i] = NAME(operand_at)(p, g, i, start, count, v, tiles + i * PYAD_TILE);
+        if (g->active)
+            program_group_pass(p->loops, g, AT(count), x, v + AT(g->out + start), own,
+                               tiles + 3 * PYAD_TILE, NAME(pass_on), &part);
+        memset(own, 0, AT(count) * sizeof *own);
+    }
+}
+
+/* ---- lists ------------------------------------------------------------------------ */
+
+static void NAME(fold)(const pyad_program *p, const program_list *list, const double *v,
+                       double *out)
+{
+    const uint32_t *places = p->places + list->at;
+    double sums[4][LANES] = {{0}};
+    if (list->mode == MODE_RUN && LANES == 1) {
+        for (size_t i = 0; i < list->count; i++)
+            sums[i & 3][0] += program_sum(v + places[2 * i], places[2 * i + 1]);
+    } else if (list->mode == MODE_RUN) {
+        for (size_t i = 0; i < list->count; i++)
+            for (size_t k = 0; k < places[2 * i + 1]; k++) {
+                const double *x = v + AT(places[2 * i] + k);
+                EACH_LANE sums[k & 3][l] += x[l];
+            }
+    } else {
+        for (size_t i = 0; i < list->count; i++) {
+            const double *x = v + AT(places[i]);
+            EACH_LANE sums[i & 3][l] += x[l];
+        }
+    }
+    EACH_LANE out[l] = (sums[0][l] + sums[1][l]) + (sums[2][l] + sums[3][l]);
+}
+
+static void NAME(unfold)(const pyad_program *p, const program_list *list,
+                         const double *own, double *adjoints)
+{
+    const uint32_t *places = p->places + list->at;
+    for (size_t i = 0; i < list->count; i++) {
+        const size_t run = list->mode == MODE_RUN ? places[2 * i + 1] : 1;
+        double *to = adjoints + AT(places[list->mode == MODE_RUN ? 2 * i : i]);
+        if (LANES == 1 && run > 1)
+            program_add_to(run, *own, to);
+        else
+            for (size_t k = 0; k < run; k++, to += LANES)
+                EACH_LANE to[l] += own[l];
+    }
+}
+
+/* An operation of any number of arguments: the value, or the adjoints passed on. */
+static int NAME(many)(const pyad_program *p, const program_list *list, double *v,
+                      const double *own, double *adjoints)
+{
+    const uint32_t *places = p->places + list->at;
+    const size_t count = list->count;
+    pyad_operand *x = pyad_buffer_new((count + 1) * (sizeof *x + sizeof(double)));
+    double *partials = (double *)(x + count);
+    int status = x ? PYAD_OK : PYAD_ERROR_NO_MEMORY;
+    for (size_t l = 0; l < LANES && !status; l++) {
+        double value;
+        if (own && own[l] == 0)
+            continue;
+        for (size_t i = 0; i < count; i++)
+            x[i] = (pyad_operand){v[AT(places[i]) + l], PYAD_CONSTANT};
+        status = pyad_op_many(list->op, count, x, &value, partials);
+        if (!own)
+            v[AT(list->out) + l] = value;
+        for (size_t i = 0; own && !status && i < count; i++)
+            adjoints[AT(places[i]) + l] += own[l] * partials[i];
+    }
+    pyad_buffer_release(x);
+    return status;
+}
+
+/* ---- blocks ----------------------------------------------------------------------- */
+
+/* A layout of elements of LANES numbers each; to be freed if it is not the given one. */
+static const pyad_layout *NAME(widened)(const pyad_layout *layout)
+{
+    if (LANES == 1)
+        return layout;
+    const size_t n = layout->ndim;
+    pyad_layout *wide = pyad_buffer_new(sizeof *wide + (2 * n + 2) * sizeof(int64_t));
+    if (!wide)
+        return NULL;
+    wide->ndim = n + 1;
+    wide->offset = layout->offset * LANES;
+    for (size_t i = 0; i < n; i++) {
+        wide->sides[i] = layout->sides[i];
+        wide->sides[n + 1 + i] = layout->sides[n + i] * LANES;
+    }
+    wide->sides[n] = LANES;
+    wide->sides[2 * n + 1] = 1;
+    return wide;
+}
+
+static void NAME(narrowed)(const pyad_layout *layout)
+{
+    if (LANES > 1)
+        pyad_buffer_release(layout);
+}
+
+/* A block that knows one point only: its value, or (adjoints not NULL) what it passes on.
+ * With more lanes the numbers of each are brought together. */
+static int NAME(one_by_one)(const pyad_program *p, const program_block *b, double *v,
+                            double *adjoints)
+{
+    const program_source *x = p->sources + b->source;
+    size_t numbers = b->count;
+    for (uint32_t i = 0; i < b->sources; i++)
+        numbers += x[i].count;
+    const size_t room = LANES > 1 ? 2 * numbers : 0;
+    const double **from = pyad_buffer_new((2 * (size_t)b->sources + 1) * sizeof *from +
+                                          room * sizeof(double));
+    if (!from)
+        return PYAD_ERROR_NO_MEMORY;
+    double **shares = (double **)(from + b->sources);
+    double *values = (double *)(from + 2 * b->sources), *passed = values + numbers;
+    int status = PYAD_OK;
+    for (size_t l = 0; l < LANES && !status; l++) {
+        double *out = v + b->out, *own = adjoints ? adjoints + b->out : NULL;
+        double *at = values, *share = passed;
+        for (uint32_t i = 0; i < b->sources; i++) {
+            const int wanted = adjoints && x[i].active;
+            from[i] = LANES == 1 ? v + x[i].at : at;
+            shares[i] = !wanted ? NULL : LANES == 1 ? adjoints + x[i].at : share;
+            for (size_t k = 0; LANES > 1 && k < x[i].count; k++) {
+                at[k] = v[AT(x[i].at + k) + l];
+                share[k] = 0;
+            }
+            at += x[i].count;
+            share += x[i].count;
+        }
+        if (LANES > 1) {
+            out = at;
+            own = adjoints ? share : NULL;
+            for (size_t k = 0; k < b->count; k++) {
+                out[k] = v[AT(b->out + k) + l];
+                if (own)
+                    own[k] = adjoints[AT(b->out + k) + l];
+            }
+        }
+        status = own ? program_block_pass(p, b, from, out, own, shares)
+                     : program_block_value(p, b, from, out);
+        if (LANES == 1 || status)
+            continue;
+        for (size_t k = 0; !own && k < b->count; k++)
+            v[AT(b->out + k) + l] = out[k];
+        for (uint32_t i = 0; own && i < b->sources; i++)
+            for (size_t k = 0; shares[i] && k < x[i].count; k++)
+                adjoints[AT(x[i].at + k) + l] += shares[i][k];
+    }
+    pyad_buffer_release(from);
+    return status;
+}
+
+static int NAME(value_of_block)(const pyad_program *p, const program_block *b, double *v)
+{
+    const program_source *x = p->sources + b->source;
+    const void *data = p->store + b->data;
+    double *out = v + AT(b->out);
+    switch (b->kind) {
+    case PYAD_BLOCK_SPREAD:
+    case PYAD_BLOCK_COLLECT: {
+        const pyad_layout *layout = NAME(widened)(data);
+        if (!layout)
+            return PYAD_ERROR_NO_MEMORY;
+        if (b->kind == PYAD_BLOCK_SPREAD) {
+            pyad_layout_read(layout, v + AT(x->at), out);
+        } else {
+            memset(out, 0, AT(b->count) * sizeof *out);
+            pyad_layout_add(layout, v + AT(x->at), out);
+        }
+        NAME(narrowed)(layout);
+        return PYAD_OK;
+    }
+    case PYAD_BLOCK_LINEAR: {
+        const program_entries e = program_entries_of(p, b);
+        for (uint32_t i = 0; i < b->count; i++, out += LANES) {
+            EACH_LANE out[l] = e.base[i];
+            for (uint32_t k = e.first[i]; k < e.first[i + 1]; k++) {
+                const double *from = v + AT(e.slots[k]);
+                EACH_LANE out[l] += e.weights[k] * from[l];
+            }
+        }
+        return PYAD_OK;
+    }
+    case PYAD_BLOCK_CUMSUM: {
+        pyad_cumsum c = *(const pyad_cumsum *)data;
+        c.inner *= LANES;
+        pyad_cumsum_value(&c, v + AT(x->at), out);
+        return PYAD_OK;
+    }
+    default:
+        return NAME(one_by_one)(p, b, v, NULL);
+    }
+}
+
+static int NAME(adjoint_of_block)(const pyad_program *p, const program_block *b,
+                                  double *v, double *adjoints)
+{
+    const program_source *x = p->sources + b->source;
+    const void *data = p->store + b->data;
+    double *own = adjoints + AT(b->out);
+    int status = PYAD_OK;
+    switch (b->active ? b->kind : PYAD_BLOCK_LEAF) {
+    case PYAD_BLOCK_LEAF:
+        break;
+    case PYAD_BLOCK_SPREAD:
+    case PYAD_BLOCK_COLLECT: { /* x += own[layout] */
+        const pyad_layout *layout = NAME(widened)(data);
+        double *read = NULL;
+        if (layout && b->kind == PYAD_BLOCK_SPREAD)
+            pyad_layout_add(layout, own, adjoints + AT(x->at));
+        else if (layout && (read = pyad_buffer_new(AT(x->count + 1) * sizeof *read))) {
+            pyad_layout_read(layout, own, read);
+            program_pass(AT(x->count), read, 1, NULL, 0, adjoints + AT(x->at));
+        }
+        status = layout && (read || b->kind == PYAD_BLOCK_SPREAD) ? PYAD_OK
+                                                                  : PYAD_ERROR_NO_MEMORY;
+        pyad_buffer_release(read);
+        NAME(narrowed)(layout);
+        break;
+    }
+    case PYAD_BLOCK_LINEAR: {
+        const program_entries e = program_entries_of(p, b);
+        const double *from = own;
+        for (uint32_t i = 0; i < b->count; i++, from += LANES)
+            for (uint32_t k = e.first[i]; k < e.first[i + 1]; k++) {
+                double *to = adjoints + AT(e.slots[k]);
+                EACH_LANE to[l] += from[l] == 0 ? 0 : e.weights[k] * from[l];
+            }
+        break;
+    }
+    case PYAD_BLOCK_CUMSUM: {
+        pyad_cumsum c = *(const pyad_cumsum *)data;
+        c.inner *= LANES;
+        pyad_cumsum_reverse(&c, own, adjoints + AT(x->at));
+        break;
+    }
+    default:
+        status = NAME(one_by_one)(p, b, v, adjoints);
+    }
+    memset(own, 0, AT(b->count) * sizeof *own);
+    return status;
+}
+
+/* ---- guards ----------------------------------------------------------------------- */
+
+/* holds[l] = whether the guards give the same as in the recording; returns how many do.
+ */
+static size_t NAME(check)(const pyad_program *p, const double *v, unsigned char *holds)
+{
+    size_t good = LANES;
+    for (size_t l = 0; l < LANES; l++)
+        holds[l] = 1;
+    for (size_t i = 0; i < p->guard_count && good; i++) {
+        const program_guard *g = &p->guards[i];
+        const unsigned char *outcomes =
+            g->outcomes == SIZE_MAX ? &g->outcome : p->store + g->outcomes;
+        const size_t step = g->outcomes == SIZE_MAX ? 0 : 1;
+        unsigned char bad[LANES] = {0};
+        for (size_t k = 0; k < g->count; k++) {
+            const double *a = v + AT(g->a + k * g->step_a),
+                         *b = v + AT(g->b + k * g->step_b);
+            for (size_t l = 0; l < LANES; l++)
+                bad[l] |= program_compare(g->relation, a[l], b[l]) != outcomes[k * step];
+            if (LANES == 1 && bad[0])
+                break;
+        }
+        for (size_t l = 0; l < LANES; l++)
+            if (bad[l] && holds[l]) {
+                holds[l] = 0;
+                good--;
+            }
+    }
+    return good;
+}
+
+/* ---- steps ------------------------------------------------------------------------ */
+
+/* Operations whose value and partials are quick and have vector instructions; the others
+ * run, in several lanes, through the kernels of maps. */
+static inline int NAME(is_light)(int op)
+{
+    return LANES == 1 || op == PYAD_OP_ADD || op == PYAD_OP_SUB || op == PYAD_OP_MUL ||
+           op == PYAD_OP_DIV || op == PYAD_OP_NEG || op == PYAD_OP_SQUARE ||
+           op == PYAD_OP_RECIPROCAL || op == PYAD_OP_ABS || op == PYAD_OP_SQRT;
+}
+
+static size_t NAME(results_of)(const pyad_program *p, const program_step *t)
+{
+    return t->op == PROGRAM_GROUP   ? p->groups[t->a].count
+           : t->op == PROGRAM_BLOCK ? p->blocks[t->a].count
+                                    : 1;
+}
+
+/* The chain that begins with a step, or NULL. */
+static const program_chain *NAME(chain_from)(const pyad_program *p, const program_step *t)
+{
+    for (size_t i = 0; LANES == 1 && i < p->chain_count; i++)
+        if (t == p->steps + p->chains[i].first)
+            return &p->chains[i];
+    return NULL;
+}
+
+static const program_chain *NAME(chain_to)(const pyad_program *p, const program_step *t)
+{
+    for (size_t i = 0; LANES == 1 && i < p->chain_count; i++)
+        if (t == p->steps + p->chains[i].first + p->chains[i].steps - 1)
+            return &p->chains[i];
+    return NULL;
+}
+
+static program_memory NAME(memory)(const pyad_program *p, double *v, double *tiles)
+{
+    double *adjoints = v + p->slots;
+    return (program_memory){v, adjoints, v + p->constants, adjoints + p->constants,
+                            tiles};
+}
+
+/* The results of the steps from `t` on, which begin in slot `first`. */
+EXECUTOR
+static int NAME(values)(const pyad_program *p, const program_step *t,
+                        const program_step *end, size_t first, double *v, double *tiles)
+{
+    double *out = v + AT(first);
+    int status;
+    for (; t < end; t++) {
+        const double *x = v + AT(t->a), *y = v + AT(t->b), *z = v + AT(t->c);
+        switch (t->op) {
+#define UNARY(ENUM, NAME_, NUMPY, VALUE, ...)                                            \
+    case PYAD_OP_##ENUM:                                                                 \
+        if (NAME(is_light)(PYAD_OP_##ENUM))                                              \
+            EACH_LANE                                                                    \
+            {                                                                            \
+                const double a = x[l];                                                   \
+                out[l] = VALUE;                                                          \
+            }                                                                            \
+        else                                                                             \
+            pyad_map_part(p->loops, PYAD_OP_##ENUM, PYAD_VALUE, LANES, x, 1, NULL, 0,    \
+                          NULL, out);                                                    \
+        out += LANES;                                                                    \
+        break;
+#define BINARY(ENUM, NAME_, NUMPY, VALUE, ...)                                           \
+    case PYAD_OP_##ENUM:                                                                 \
+        if (NAME(is_light)(PYAD_OP_##ENUM))                                              \
+            EACH_LANE                                                                    \
+            {                                                                            \
+                const double a = x[l], b = y[l];                                         \
+                out[l] = VALUE;                                                          \
+            }                                                                            \
+        else                                                                             \
+            pyad_map_part(p->loops, PYAD_OP_##ENUM, PYAD_VALUE, LANES, x, 1, y, 1, NULL, \
+                          out);                                                          \
+        out += LANES;                                                                    \
+        break;
+#define NARY(...)
+#include "../ops.def"
+#undef UNARY
+#undef BINARY
+#undef NARY
+#define MULTIPLY_ADD(ENUM, EXPRESSION)                                                   \
+    case ENUM:                                                                           \
+        EACH_LANE out[l] = EXPRESSION;                                                   \
+        out += LANES;                                                                    \
+        break;
+            MULTIPLY_ADD(PROGRAM_MULADD, x[l] * y[l] + z[l])
+            MULTIPLY_ADD(PROGRAM_MULSUB, x[l] * y[l] - z[l])
+            MULTIPLY_ADD(PROGRAM_SUBMUL, z[l] - x[l] * y[l])
+#undef MULTIPLY_ADD
+        case PROGRAM_FOLD:
+            NAME(fold)(p, &p->lists[t->a], v, out);
+            out += LANES;
+            break;
+        case PROGRAM_MANY:
+            status = NAME(many)(p, &p->lists[t->a], v, NULL, NULL);
+            if (status)
+                return status;
+            out += LANES;
+            break;
+        case PROGRAM_GROUP: {
+            const program_chain *chain = NAME(chain_from)(p, t);
+            if (chain) {
+                const program_memory memory = NAME(memory)(p, v, tiles);
+                program_chain_values(p, chain, &memory);
+                t += chain->steps - 1;
+                out = v + program_out(p, t);
+            } else {
+                NAME(value_of_group)(p, &p->groups[t->a], v, tiles);
+            }
+            out += AT(NAME(results_of)(p, t));
+            break;
+        }
+        default:
+            status = NAME(value_of_block)(p, &p->blocks[t->a], v);
+            if (status)
+                return status;
+            out += AT(p->blocks[t->a].count);
+        }
+    }
+    return PYAD_OK;
+}
+
+/* The part of the sweep that is no single operation: the results' adjoints, from `out`
+ * on, are passed on and cleared. */
+static int NAME(pass_to_many)(const pyad_program *p, const program_step *t, double *v,
+                              double *adjoints, size_t out, double *tiles)
+{
+    int status = PYAD_OK;
+    switch (t->op) {
+    case PROGRAM_GROUP:
+        NAME(adjoint_of_group)(p, &p->groups[t->a], v, adjoints, tiles);
+        return PYAD_OK;
+    case PROGRAM_BLOCK:
+        return NAME(adjoint_of_block)(p, &p->blocks[t->a], v, adjoints);
+    case PROGRAM_FOLD:
+        if (t->code)
+            NAME(unfold)(p, &p->lists[t->a], adjoints + out, adjoints);
+        break;
+    default:
+        if (t->code)
+            status = NAME(many)(p, &p->lists[t->a], v, adjoints + out, adjoints);
+    }
+    memset(adjoints + out, 0, LANES * sizeof *adjoints);
+    return status;
+}
+
+/* The sweep through single operations, from before `t` back to the last step that is
+ * none; returns the one behind that. Little else is kept in mind here, since all of it
+ * stays in registers. `results` is the slot behind the last result. */
+EXECUTOR
+static const program_step *NAME(sweep_singles)(const program_step *first,
+                                               const program_step *t,
+                                               const pyad_loops *loops,
+                                               const double *restrict v,
+                                               double *restrict adjoints, size_t results)
+{
+    (void)loops;
+    for (size_t out = AT(results); t-- > first;) {
+        if (t->op >= PROGRAM_FOLD)
+            break;
+        out -= LANES;
+        double own[LANES];
+        const double *result = v + out;
+        EACH_LANE own[l] = adjoints[out + l];
+        if (LANES == 1 && own[0] == 0)
+            continue;
+        const double *x = v + AT(t->a), *y = v + AT(t->b);
+        double *to_x = adjoints + AT(t->a), *to_y = adjoints + AT(t->b);
+        (void)y, (void)to_y;
+        /* Both operands may be the same: one loop for each. */
+#define SHARE(ENUM, PART, TO, WEIGHT, Y)                                                 \
+    if (NAME(is_light)(PYAD_OP_##ENUM))                                                  \
+        EACH_LANE                                                                        \
+        {                                                                                \
+            const double A = x[l], B = Y[l], V = result[l];                              \
+            (void)A, (void)B, (void)V;                                                   \
+            TO[l] += PASSED(own[l], WEIGHT);                                             \
+        }                                                                                \
+    else {                                                                               \
+        double weights[LANES];                                                           \
+        pyad_map_part(loops, PYAD_OP_##ENUM, PART, LANES, x, 1, Y, 1, result, weights);  \
+        EACH_LANE TO[l] += PASSED(own[l], weights[l]);                                   \
+    }
+        switch (t->code) {
+#define UNARY(ENUM, NAME_, NUMPY, VALUE, DA, ...)                                        \
+    case PYAD_OP_##ENUM * 8 + 1:                                                         \
+        SHARE(ENUM, PYAD_DA, to_x, DA, x)                                                \
+        break;
+#define BINARY(ENUM, NAME_, NUMPY, VALUE, DA, DB, ...)                                   \
+    case PYAD_OP_##ENUM * 8 + 1:                                                         \
+        SHARE(ENUM, PYAD_DA, to_x, DA, y)                                                \
+        break;                                                                           \
+    case PYAD_OP_##ENUM * 8 + 2:                                                         \
+        SHARE(ENUM, PYAD_DB, to_y, DB, y)                                                \
+        break;                                                                           \
+    case PYAD_OP_##ENUM * 8 + 3:                                                         \
+        SHARE(ENUM, PYAD_DA, to_x, DA, y)                                                \
+        SHARE(ENUM, PYAD_DB, to_y, DB, y)                                                \
+        break;
+#define NARY(...)
+#include "../ops.def"
+#undef UNARY
+#undef BINARY
+#undef NARY
+#undef SHARE
+#define MULTIPLY_ADD(ENUM, MASK, SIGN, REST)                                             \
+    case ENUM * 8 + MASK: {                                                              \
+        double *to_z = adjoints + AT(t->c);                                              \
+        (void)to_z;                                                                      \
+        if (MASK & 1)                                                                    \
+            EACH_LANE to_x[l] += PASSED(own[l], SIGN * y[l]);                            \
+        if (MASK & 2)                                                                    \
+            EACH_LANE to_y[l] += PASSED(own[l], SIGN * x[l]);                            \
+        if (MASK & 4)                                                                    \
+            EACH_LANE to_z[l] += REST own[l];                                            \
+        break;                                                                           \
+    }
+#define MULTIPLY_ADDS(ENUM, SIGN, REST)                                                  \
+    MULTIPLY_ADD(ENUM, 1, SIGN, REST)                                                    \
+    MULTIPLY_ADD(ENUM, 2, SIGN, REST)                                                    \
+    MULTIPLY_ADD(ENUM, 3, SIGN, REST)                                                    \
+    MULTIPLY_ADD(ENUM, 4, SIGN, REST)                                                    \
+    MULTIPLY_ADD(ENUM, 5, SIGN, REST)                                                    \
+    MULTIPLY_ADD(ENUM, 6, SIGN, REST)                                                    \
+    MULTIPLY_ADD(ENUM, 7, SIGN, REST)
+            MULTIPLY_ADDS(PROGRAM_MULADD, 1, +)
+            MULTIPLY_ADDS(PROGRAM_MULSUB, 1, -)
+            MULTIPLY_ADDS(PROGRAM_SUBMUL, -1, +)
+#undef MULTIPLY_ADD
+#undef MULTIPLY_ADDS
+        default:
+            break;
+        }
+    }
+    return t + 1;
+}
+
+/* The sweep from before `t` back to `first`; the last results are those before slot
+ * `out`. Adjoints of results are zero before the first sweep and afterwards. */
+static int NAME(sweep)(const pyad_program *p, const program_step *first,
+                       const program_step *t, size_t out, double *v, double *adjoints,
+                       double *tiles)
+{
+    while (t > first) {
+        const program_step *from =
+            NAME(sweep_singles)(first, t, p->loops, v, adjoints, out);
+        const size_t singles = (size_t)(t - from);
+        out -= singles;
+        memset(adjoints + AT(out), 0, AT(singles) * sizeof *adjoints);
+        if (from == first)
+            break;
+        t = from - 1;
+        const program_chain *chain = NAME(chain_to)(p, t);
+        if (chain) {
+            const program_memory memory = NAME(memory)(p, v, tiles);
+            program_chain_adjoints(p, chain, &memory);
+            t = p->steps + chain->first;
+            out = program_out(p, t);
+            continue;
+        }
+        out -= NAME(results_of)(p, t);
+        const int status = NAME(pass_to_many)(p, t, v, adjoints, AT(out), tiles);
+        if (status)
+            return status;
+    }
+    return PYAD_OK;
+}
+
+/* Working memory: values of all slots, adjoints of all slots, tiles. */
+enum { NAME(TILES) = 4 * PYAD_TILE };
+
+static void NAME(prepare)(const pyad_program *p, double *room)
+{
+    for (size_t i = 0; i < p->constants; i++)
+        EACH_LANE room[AT(i) + l] = p->constant[i];
+    memset(room + AT(p->slots), 0, AT(p->slots) * sizeof *room);
+}
+
+/* All of it. */
+static int NAME(run)(const pyad_program *p, double *room)
+{
+    return NAME(values)(p, p->steps, p->steps + p->step_count, p->constants + p->inputs,
+                        room, room + 2 * AT(p->slots));
+}
+
+static void NAME(seed)(const pyad_program *p, double *adjoints, const double *seeds)
+{
+    for (size_t i = 0; i < p->output_count; i++) {
+        double *to = adjoints + AT(p->outputs[i]);
+        if (p->outputs[i] >= p->constants)
+            EACH_LANE to[l] += seeds[AT(i) + l];
+    }
+}
+
+/* The sweep from given adjoints of the outputs, seeds[i * LANES + l], to those of the
+ * inputs, which the caller clears after reading (NAME(clear)). */
+static int NAME(reverse)(const pyad_program *p, double *room, const double *seeds)
+{
+    double *adjoints = room + AT(p->slots);
+    NAME(seed)(p, adjoints, seeds);
+    const int status = NAME(sweep)(p, p->steps, p->steps + p->step_count, p->slots, room,
+                                   adjoints, room + 2 * AT(p->slots));
+    if (status) /* it stopped in the middle */
+        memset(adjoints, 0, AT(p->slots) * sizeof *adjoints);
+    return status;
+}
+
+static void NAME(clear)(const pyad_program *p, double *room)
+{
+    double *adjoints = room + AT(p->slots);
+    /* Lists pass something to constants, too. */
+    const size_t from = p->list_count ? 0 : p->constants;
+    memset(adjoints + AT(from), 0,
+           AT(p->constants + p->inputs - from) * sizeof *adjoints);
+}

@@ -1,0 +1,128 @@
+/* A recording as a program: instructions over one flat array of numbers, evaluated again
+ * and again at other points. build.c makes it of a tape (import.c, passes.c, schedule.c),
+ * run.c evaluates it.
+ *
+ *   slots   [ constants | inputs | results, in the order in which they are computed ]
+ *
+ * An instruction computes the next result from slots before it; a group computes a run of
+ * results, one for each element, by the same operation; a block those of an array
+ * operation that is not element by element (blocks/block.h). */
+#pragma once
+#include "../blocks/block.h"
+#include "../ops.h"
+#include "../pyad.h"
+
+/* Operations of a program beside those of ops.def. */
+enum {
+    PROGRAM_MULADD = PYAD_OP_COUNT, /* a * b + c, rounded twice */
+    PROGRAM_MULSUB,                 /* a * b - c */
+    PROGRAM_SUBMUL,                 /* c - a * b */
+    PROGRAM_FOLD,                   /* the sum of a list */
+    PROGRAM_MANY,  /* of a step: an operation of any number of arguments */
+    PROGRAM_GROUP, /* of a step */
+    PROGRAM_BLOCK, /* of a step */
+    PROGRAM_INPUT,
+    PROGRAM_OPS
+};
+
+/* One result. For FOLD and MANY `a` is the number of the list, for GROUP and BLOCK that
+ * of the group or block. `code` is op * 8 + which operands (1: a, 2: b, 4: c) the reverse
+ * sweep passes something to: where it jumps to. */
+typedef struct {
+    uint16_t op, code;
+    uint32_t a, b, c;
+} program_step;
+
+enum program_mode { MODE_RUN, MODE_ONE, MODE_LIST };
+
+typedef struct {
+    uint16_t op;
+    uint8_t active, operands;
+    uint8_t order; /* 0: the operation, 1 or 2: its partial in a or b */
+    uint8_t mode[3];
+    uint32_t count, out;
+    uint32_t at[3]; /* the first slot, the slot, or where the list begins in `places` */
+} program_group;
+
+/* LIST: `count` slots in `places`. RUN: `count` pairs (first slot, how many). */
+typedef struct {
+    uint16_t op;
+    uint8_t active, mode;
+    uint32_t count, out, at;
+} program_list;
+
+/* An operand of a block: a run of slots. */
+typedef struct {
+    uint32_t at, count;
+    int active;
+    int alone; /* chain.c: nobody reads these slots later: their adjoints are still zero
+                  when those of the block are passed on */
+} program_source;
+
+typedef struct {
+    uint8_t kind, active;
+    uint32_t count, out;
+    uint32_t source, sources; /* in program->sources */
+    size_t data;              /* byte offset in program->store of what the kind needs */
+    pyad_rule *rule;          /* of CALL, held */
+} program_block;
+
+/* LINEAR, at `data`: result k is base[k] + the sum of weights[e] * v[slots[e]], for e
+ * from first[k] to first[k + 1]. */
+typedef struct {
+    size_t first, slots, weights, base; /* byte offsets in program->store */
+} program_linear;
+
+/* A comparison that must give the same again. `a` and `b` are runs of `count` slots, or
+ * single ones (step 0). */
+typedef struct {
+    uint8_t relation, outcome; /* of one; of several `outcomes` */
+    uint8_t step_a, step_b;
+    uint32_t a, b, count;
+    size_t outcomes; /* byte offset in program->store of `count` bytes, or SIZE_MAX */
+} program_guard;
+
+/* Groups of one large count, one after the other, that run in tiles: all of them on some
+ * elements, then on the next. The results of most of them are read within the chain only
+ * and never stored. Sums of them (COLLECT of all elements to one) are part of it. */
+typedef struct {
+    uint32_t first, steps; /* in program->steps */
+    uint32_t count;        /* elements */
+    uint32_t link;         /* of the first step, in program->links */
+} program_chain;
+
+enum { LINK_OUTSIDE = UINT16_MAX };
+typedef struct {
+    uint8_t kept;       /* its results are stored */
+    uint16_t source[3]; /* of each operand: the step of the chain, or LINK_OUTSIDE */
+    uint16_t alone[3];  /* of an operand: the number of a run of inputs that is read by
+                           this chain in this place only, or LINK_OUTSIDE */
+} program_link;
+
+struct pyad_program {
+    size_t constants, inputs, slots;
+    size_t step_count, group_count, list_count, block_count, source_count, place_count;
+    size_t output_count, guard_count, store_length;
+    double *constant;
+    program_step *steps;
+    program_group *groups;
+    program_list *lists;
+    program_block *blocks;
+    program_source *sources;
+    program_guard *guards;
+    uint32_t *places;  /* slots, of lists */
+    uint32_t *outputs; /* slots */
+    unsigned char *store;
+    const struct pyad_loops *loops; /* borrowed; NULL: none */
+    size_t nodes, shared, live;     /* of the recording: see pyad_program_info */
+    /* chain.c, from all of the above */
+    program_chain *chains;
+    program_link *links;
+    size_t chain_count, link_count, longest; /* the steps of the longest chain */
+    int fused;   /* behind the last chain, adjoints depend on no value */
+    int direct;  /* of the inputs it alone knows */
+    int covered; /* and stores the adjoints of all of them */
+};
+
+/* Finds the chains: after everything else is known. PYAD_OK, or no memory. */
+int program_find_chains(pyad_program *p);

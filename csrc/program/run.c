@@ -1,0 +1,98 @@
+/* Evaluating a program at one point: values from the first step to the last, adjoints
+ * back again. */
+#define LANES 1
+#define NAME(X) one_##X
+#define EXECUTOR
+#include "execute.h"
+
+size_t pyad_program_room(const pyad_program *p)
+{
+    const size_t chains = program_chain_room(p);
+    return 2 * p->slots + (chains > one_TILES ? chains : one_TILES);
+}
+
+void pyad_program_prepare(const pyad_program *p, double *room) { one_prepare(p, room); }
+
+static int finish(const pyad_program *p, const double *v, double *outputs)
+{
+    unsigned char holds;
+    for (size_t i = 0; i < p->output_count; i++)
+        outputs[i] = v[p->outputs[i]];
+    return (int)one_check(p, v, &holds);
+}
+
+int pyad_program_value(const pyad_program *p, double *room, const double *inputs,
+                       double *outputs, int *holds)
+{
+    memcpy(room + p->constants, inputs, p->inputs * sizeof *room);
+    const int status = one_run(p, room);
+    *holds = finish(p, room, outputs) && !status;
+    return status;
+}
+
+int pyad_program_gradient(const pyad_program *p, double *room, const double *seeds,
+                          double *gradient)
+{
+    const int status = one_reverse(p, room, seeds);
+    if (!status) {
+        memcpy(gradient, room + p->slots + p->constants, p->inputs * sizeof *gradient);
+        one_clear(p, room);
+    }
+    return status;
+}
+
+/* The adjoints of the last chain's results are known before the chain runs, so that its
+ * values and adjoints need one pass over the numbers. */
+static int fused(const pyad_program *p, double *room, const double *inputs,
+                 const double *seeds, double *outputs, double *gradient, int *holds)
+{
+    const program_chain *chain = &p->chains[p->chain_count - 1];
+    const program_step *from = p->steps + chain->first, *behind = from + chain->steps;
+    const program_step *end = p->steps + p->step_count;
+    const program_step *last = behind - 1;
+    const size_t first = program_out(p, from);
+    const size_t next =
+        program_out(p, last) + (last->op == PROGRAM_GROUP ? chain->count : 1);
+    double *v = room, *adjoints = room + p->slots, *tiles = room + 2 * p->slots;
+    program_memory memory = one_memory(p, v, tiles);
+    if (p->direct) {
+        memory.inputs = inputs;
+        memory.gradient = gradient;
+        if (!p->covered)
+            memset(gradient, 0, p->inputs * sizeof *gradient);
+    } else {
+        memcpy(v + p->constants, inputs, p->inputs * sizeof *v);
+    }
+    one_seed(p, adjoints, seeds);
+    int status = one_values(p, p->steps, from, p->constants + p->inputs, v, tiles);
+    if (!status)
+        status = one_sweep(p, behind, end, p->slots, v, adjoints, tiles);
+    if (!status) {
+        program_chain_both(p, chain, &memory);
+        status = one_values(p, behind, end, next, v, tiles);
+    }
+    if (!status)
+        status = one_sweep(p, p->steps, from, first, v, adjoints, tiles);
+    if (status) {
+        memset(adjoints, 0, p->slots * sizeof *adjoints);
+        return status;
+    }
+    if (!p->direct) {
+        memcpy(gradient, adjoints + p->constants, p->inputs * sizeof *gradient);
+        one_clear(p, room);
+    }
+    *holds = finish(p, v, outputs);
+    return PYAD_OK;
+}
+
+int pyad_program_value_gradient(const pyad_program *p, double *room, const double *inputs,
+                                const double *seeds, double *outputs, double *gradient,
+                                int *holds)
+{
+    if (p->fused)
+        return fused(p, room, inputs, seeds, outputs, gradient, holds);
+    int status = pyad_program_value(p, room, inputs, outputs, holds);
+    if (!status && *holds)
+        status = pyad_program_gradient(p, room, seeds, gradient);
+    return status;
+}

@@ -1,0 +1,699 @@
+/* Ordering a draft into steps. Each node gets a time after those of its operands; nodes
+ * of one time and kind become a group, a run of results that one instruction computes.
+ *
+ * The earliest time of a node is 1 + that of its last operand; the latest is what its
+ * users leave it. A node takes whichever of the two has more nodes of its kind, so that
+ * the logarithms along a sequential chain, say, wait for each other. (Compare the agenda
+ * of G. Neubig, Y. Goldberg, C. Dyer, "On-the-fly operation batching in dynamic
+ * computation graphs", 2017.) Linear in the number of nodes. */
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../blocks/life.h"
+#include "../buffer.h"
+#include "build.h"
+
+enum { SMALLEST_GROUP = 4 };
+
+typedef struct {
+    uint64_t key; /* + 1; 0: free */
+    uint64_t count;
+} counter;
+
+typedef struct {
+    draft *d;
+    uint32_t *early, *late;  /* of each node */
+    uint32_t *slot;          /* of each element */
+    uint32_t time;           /* of the node that is looked at */
+    uint64_t *key;           /* what to sort by */
+    uint32_t *order, *spare; /* nodes */
+    uint64_t *spare_key;
+    counter *counted; /* a hash table */
+    size_t counted_size;
+    uint32_t last; /* the last time */
+    pyad_program *p;
+    size_t slots;
+} schedule;
+
+/* ---- time ------------------------------------------------------------------------- */
+
+static void be_after(draft *d, uint32_t element, uint32_t count, void *data)
+{
+    schedule *s = data;
+    const uint32_t time = s->early[d->owner[element]];
+    (void)count;
+    if (time >= s->time)
+        s->time = time + 1;
+}
+
+/* The earliest time after all operands. */
+static uint32_t earliest(schedule *s, const draft_node *n)
+{
+    s->time = 0;
+    draft_each_operand(s->d, n, be_after, s);
+    return s->time;
+}
+
+static void be_before(draft *d, uint32_t element, uint32_t count, void *data)
+{
+    schedule *s = data;
+    uint32_t *late = &s->late[d->owner[element]];
+    (void)count;
+    if (*late >= s->time)
+        *late = s->time - 1;
+}
+
+static void find_times(schedule *s)
+{
+    const draft *d = s->d;
+    s->last = 0;
+    for (size_t i = 0; i < d->count; i++) {
+        s->early[i] = d->nodes[i].live ? earliest(s, &d->nodes[i]) : 0;
+        s->last = s->early[i] > s->last ? s->early[i] : s->last;
+    }
+    for (size_t i = 0; i < d->count; i++)
+        s->late[i] = s->last;
+    for (size_t i = d->count; i-- > 0;)
+        if (d->nodes[i].live) {
+            s->time = s->late[i];
+            draft_each_operand(s->d, &d->nodes[i], be_before, s);
+        }
+}
+
+static int operand_count(const draft_node *n)
+{
+    return n->kind == DRAFT_ONE || n->kind == DRAFT_MAP ? draft_operands(n->op) : 0;
+}
+
+static uint32_t operand_of(const draft_node *n, int which)
+{
+    return which == 0 ? n->a : which == 1 ? n->b : n->c;
+}
+
+/* Which operands have a derivative. */
+static uint8_t activity(const draft *d, const draft_node *n)
+{
+    uint8_t active = 0;
+    for (int i = 0; i < operand_count(n); i++)
+        if (!is_constant(operand_of(n, i)) && owner_of(d, operand_of(n, i))->active)
+            active |= (uint8_t)(1 << i);
+    return active;
+}
+
+/* Which nodes one instruction can compute: the operation, which operands are constants,
+ * which have a derivative. Arrays stand alone. */
+static uint32_t kind_of(const draft *d, const draft_node *n)
+{
+    uint32_t kind = n->op | (uint32_t)activity(d, n) << 8;
+    if (n->kind != DRAFT_ONE)
+        return 0xc000u | n->kind;
+    for (int i = 0; i < operand_count(n); i++)
+        kind |= (uint32_t)is_constant(operand_of(n, i)) << (11 + i);
+    return kind;
+}
+
+static uint64_t *count_of_key(schedule *s, uint64_t key)
+{
+    size_t at = (key * 0x9e3779b97f4a7c15u >> 20) & (s->counted_size - 1);
+    while (s->counted[at].key && s->counted[at].key != key + 1)
+        at = (at + 1) & (s->counted_size - 1);
+    s->counted[at].key = key + 1;
+    return &s->counted[at].count;
+}
+
+static uint64_t key_of(uint32_t time, uint32_t kind)
+{
+    return (uint64_t)time << 16 | (kind & 0xffff);
+}
+
+static void choose_times(schedule *s)
+{
+    const draft *d = s->d;
+    for (size_t i = 0; i < d->count; i++) {
+        const draft_node *n = &d->nodes[i];
+        if (!n->live)
+            continue;
+        const uint32_t kind = kind_of(d, n);
+        ++*count_of_key(s, key_of(s->early[i], kind));
+        if (s->late[i] != s->early[i])
+            ++*count_of_key(s, key_of(s->late[i], kind));
+    }
+    /* From the first node on: `early` becomes the time that was chosen. */
+    for (size_t i = 0; i < d->count; i++) {
+        const draft_node *n = &d->nodes[i];
+        if (!n->live || n->kind == DRAFT_INPUT)
+            continue;
+        const uint32_t early = earliest(s, n);
+        const uint32_t kind = kind_of(d, n);
+        s->early[i] =
+            early == s->late[i] || *count_of_key(s, key_of(early, kind)) >=
+                                       *count_of_key(s, key_of(s->late[i], kind))
+                ? early
+                : s->late[i];
+        s->key[i] = key_of(s->early[i], kind);
+    }
+}
+
+/* ---- order ------------------------------------------------------------------------ */
+
+/* Sorts by key, stably, byte by byte; bytes that are all equal are passed over. */
+static void sort(schedule *s, size_t count, uint32_t *order, uint64_t *keys)
+{
+    for (int shift = 0; shift < 64; shift += 8) {
+        size_t at[257] = {0};
+        for (size_t i = 0; i < count; i++)
+            at[(keys[i] >> shift & 255) + 1]++;
+        int different = 0;
+        for (int b = 0; b < 256; b++) {
+            different |= at[b + 1] && at[b + 1] < count;
+            at[b + 1] += at[b];
+        }
+        if (!different)
+            continue;
+        for (size_t i = 0; i < count; i++) {
+            const size_t to = at[keys[i] >> shift & 255]++;
+            s->spare[to] = order[i];
+            s->spare_key[to] = keys[i];
+        }
+        memcpy(order, s->spare, count * sizeof *order);
+        memcpy(keys, s->spare_key, count * sizeof *keys);
+    }
+}
+
+static size_t order_nodes(schedule *s)
+{
+    const draft *d = s->d;
+    size_t count = 0;
+    for (size_t i = 0; i < d->count; i++)
+        if (d->nodes[i].live && d->nodes[i].kind != DRAFT_INPUT) {
+            s->order[count] = (uint32_t)i;
+            s->key[count++] = s->key[i];
+        }
+    sort(s, count, s->order, s->key);
+    return count;
+}
+
+/* ---- steps ------------------------------------------------------------------------ */
+
+/* Until the number of constants is known, their slots have CONSTANT_BIT. */
+static uint32_t slot_of(const schedule *s, uint32_t id)
+{
+    return is_constant(id) ? id : s->slot[id];
+}
+
+static void emit_many(schedule *s, const draft_node *n, uint32_t out)
+{
+    pyad_program *p = s->p;
+    program_list *list = &p->lists[p->list_count];
+    *list = (program_list){.op = n->op,
+                           .active = n->active,
+                           .mode = MODE_LIST,
+                           .count = n->b,
+                           .out = out,
+                           .at = (uint32_t)p->place_count};
+    uint32_t *places = p->places + p->place_count;
+    for (uint32_t k = 0; k < n->b; k++) {
+        places[k] = slot_of(s, s->d->arguments[n->a + k]);
+        s->key[k] = places[k];
+    }
+    if (n->op == PROGRAM_FOLD)
+        sort(s, n->b, places, s->key);
+    size_t runs = 1;
+    for (uint32_t k = 1; k < n->b; k++)
+        runs += places[k] != places[k - 1] + 1;
+    if (n->op == PROGRAM_FOLD && 4 * runs <= n->b) { /* (first, count) of each run */
+        list->mode = MODE_RUN;
+        list->count = (uint32_t)runs;
+        size_t to = 0; /* aside: the second pair may reach beyond a first run of one */
+        for (uint32_t k = 0, start = 0; k < n->b; k++)
+            if (k + 1 == n->b || places[k + 1] != places[k] + 1) {
+                s->spare[to] = places[start];
+                s->spare[to + 1] = k + 1 - start;
+                to += 2;
+                start = k + 1;
+            }
+        memcpy(places, s->spare, to * sizeof *places);
+        p->place_count += to;
+    } else {
+        p->place_count += n->b;
+    }
+    p->steps[p->step_count++] =
+        (program_step){.op = n->op == PROGRAM_FOLD ? PROGRAM_FOLD : PROGRAM_MANY,
+                       .code = (uint16_t)(n->active ? PROGRAM_FOLD * 8 + 1 : 0),
+                       .a = (uint32_t)p->list_count};
+    p->list_count++;
+}
+
+/* How the operands number `which` of the nodes order[0 ... count - 1] are addressed. */
+static void address(schedule *s, const uint32_t *order, size_t count, int which,
+                    program_group *group)
+{
+    draft *d = s->d;
+    pyad_program *p = s->p;
+    uint32_t *places = p->places + p->place_count;
+    int one = 1, run = 1;
+    for (size_t k = 0; k < count; k++) {
+        places[k] = slot_of(s, operand_of(&d->nodes[order[k]], which));
+        one &= places[k] == places[0];
+        run &= places[k] == places[0] + k;
+    }
+    group->at[which] = places[0];
+    if (one) {
+        group->mode[which] = MODE_ONE;
+    } else if (is_constant(places[0])) { /* a vector of its own */
+        group->mode[which] = MODE_RUN;
+        group->at[which] = (uint32_t)d->constant_count | CONSTANT_BIT;
+        for (size_t k = 0; k < count; k++)
+            d->constants[d->constant_count++] = constant_of(d, places[k]);
+    } else if (run) {
+        group->mode[which] = MODE_RUN;
+    } else {
+        group->mode[which] = MODE_LIST;
+        group->at[which] = (uint32_t)p->place_count;
+        p->place_count += count;
+    }
+}
+
+static void emit_group(schedule *s, const uint32_t *order, size_t count, uint32_t out)
+{
+    pyad_program *p = s->p;
+    const draft_node *n = &s->d->nodes[order[0]];
+    program_group *group = &p->groups[p->group_count];
+    *group = (program_group){.op = n->op,
+                             .active = activity(s->d, n),
+                             .operands = (uint8_t)draft_operands(n->op),
+                             .count = (uint32_t)count,
+                             .out = out};
+    for (int i = 0; i < group->operands; i++)
+        address(s, order, count, i, group);
+    p->steps[p->step_count++] =
+        (program_step){.op = PROGRAM_GROUP, .a = (uint32_t)p->group_count++};
+}
+
+static void emit_map(schedule *s, const draft_node *n, uint32_t out)
+{
+    pyad_program *p = s->p;
+    program_group *group = &p->groups[p->group_count];
+    *group = (program_group){.op = n->op,
+                             .active = activity(s->d, n),
+                             .operands = (uint8_t)draft_operands(n->op),
+                             .order = n->order,
+                             .count = n->count,
+                             .out = out};
+    for (int i = 0; i < group->operands; i++) {
+        group->mode[i] = n->steps >> i & 1 ? MODE_RUN : MODE_ONE;
+        group->at[i] = slot_of(s, operand_of(n, i));
+    }
+    p->steps[p->step_count++] =
+        (program_step){.op = PROGRAM_GROUP, .a = (uint32_t)p->group_count++};
+}
+
+/* Data of a block, as on the tape. */
+static size_t data_size(const pyad_tape *tape, const pyad_block *b)
+{
+    switch (b->kind) {
+    case PYAD_BLOCK_SPREAD:
+    case PYAD_BLOCK_COLLECT: {
+        const pyad_layout *layout = pyad_store_at(tape, b->data);
+        return sizeof *layout + 2 * layout->ndim * sizeof(int64_t);
+    }
+    case PYAD_BLOCK_PRODUCT:
+        return sizeof(pyad_product);
+    case PYAD_BLOCK_CUMSUM:
+        return sizeof(pyad_cumsum);
+    default:
+        return 0;
+    }
+}
+
+/* A row that is a constant is in no derivative; what it adds to the value becomes part of
+ * the base. */
+static void emit_linear(schedule *s, const pyad_block *b)
+{
+    pyad_program *p = s->p;
+    const pyad_linear *l = pyad_store_at(s->d->tape, b->data);
+    const uint32_t *first =
+        l->first == SIZE_MAX ? NULL : pyad_store_at(s->d->tape, l->first);
+    const uint32_t *rows = pyad_store_at(s->d->tape, l->rows);
+    const double *weights =
+        l->weights == SIZE_MAX ? NULL : pyad_store_at(s->d->tape, l->weights);
+    program_linear *linear = (program_linear *)(p->store + p->store_length);
+    linear->first = p->store_length + pyad_store_round(sizeof *linear);
+    linear->slots = linear->first + pyad_store_round((b->count + 1) * sizeof *first);
+    linear->weights = linear->slots + pyad_store_round(l->entries * sizeof *rows);
+    linear->base = linear->weights + l->entries * sizeof *weights;
+    uint32_t *to_first = (uint32_t *)(p->store + linear->first);
+    uint32_t *to_slots = (uint32_t *)(p->store + linear->slots);
+    double *to_weights = (double *)(p->store + linear->weights);
+    double *base = (double *)(p->store + linear->base);
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < b->count; i++) {
+        const uint32_t end = first ? first[i + 1] : i + 1;
+        const double value = s->d->tape->values[b->start + i];
+        double sum = 0, size = fabs(value);
+        int whole = 1;
+        to_first[i] = used;
+        for (uint32_t k = first ? first[i] : i; k < end; k++) {
+            const uint32_t element = rows[k] && rows[k] - 1 >= s->d->from
+                                         ? draft_find(s->d, rows[k] - 1)
+                                         : CONSTANT_BIT;
+            whole &= !is_constant(element);
+            if (is_constant(element))
+                continue;
+            to_slots[used] = slot_of(s, element);
+            to_weights[used] = weights ? weights[k] : 1;
+            const double term = to_weights[used++] * s->d->tape->values[rows[k] - 1];
+            sum += term;
+            size += fabs(term);
+        }
+        /* Constant terms may have gone into the value alone (blocks/rows.c): what is more
+         * than rounding is one. */
+        const double rest = value - sum;
+        base[i] = whole && !(fabs(rest) > (used - to_first[i]) * 4 * DBL_EPSILON * size)
+                      ? 0
+                      : rest;
+    }
+    to_first[b->count] = used;
+    p->store_length = linear->base + b->count * sizeof *base;
+}
+
+static void emit_block(schedule *s, const draft_node *n, uint32_t out)
+{
+    pyad_program *p = s->p;
+    draft *d = s->d;
+    const pyad_block *b = &d->tape->blocks[n->a];
+    const pyad_source *x = pyad_block_sources(d->tape, b);
+    program_block *to = &p->blocks[p->block_count];
+    *to = (program_block){.kind = b->kind,
+                          .active = n->active,
+                          .count = n->count,
+                          .out = out,
+                          .source = (uint32_t)p->source_count,
+                          .sources = b->source_count,
+                          .data = p->store_length};
+    for (uint32_t i = 0; i < b->source_count; i++) {
+        const uint32_t first = draft_run_of(d, &x[i]);
+        p->sources[p->source_count++] =
+            (program_source){slot_of(s, first), (uint32_t)x[i].count,
+                             !is_constant(first) && owner_of(d, first)->active, 0};
+    }
+    const size_t bytes = data_size(d->tape, b);
+    memcpy(p->store + p->store_length, pyad_store_at(d->tape, b->data), bytes);
+    p->store_length += pyad_store_round(bytes);
+    if (b->kind == PYAD_BLOCK_LINEAR)
+        emit_linear(s, b);
+    if (b->rule)
+        to->rule = b->rule->retain(b->rule);
+    p->steps[p->step_count++] =
+        (program_step){.op = PROGRAM_BLOCK, .a = (uint32_t)p->block_count++};
+}
+
+static void emit_one(schedule *s, uint32_t id)
+{
+    const draft_node *n = &s->d->nodes[id];
+    const int operands = operand_count(n);
+    s->p->steps[s->p->step_count++] = (program_step){
+        .op = n->op,
+        .code = (uint16_t)(n->op * 8 + activity(s->d, n)),
+        .a = slot_of(s, n->a),
+        .b = operands > 1 ? slot_of(s, n->b) : 0,
+        .c = operands > 2 ? slot_of(s, n->c) : 0,
+    };
+}
+
+/* The nodes of a group stand in the order of their operands, which makes these runs. */
+static void sort_group(schedule *s, uint32_t *order, size_t count)
+{
+    const draft *d = s->d;
+    for (size_t k = 0; k < count; k++) {
+        const draft_node *n = &d->nodes[order[k]];
+        const uint32_t a = slot_of(s, n->a),
+                       b = operand_count(n) > 1 ? slot_of(s, n->b) : 0;
+        s->key[k] = is_constant(a) ? b : (uint64_t)a << 32 | b;
+    }
+    sort(s, count, order, s->key);
+}
+
+static size_t emit_alone(schedule *s, uint32_t id)
+{
+    const draft_node *n = &s->d->nodes[id];
+    const uint32_t out = (uint32_t)s->slots;
+    for (uint32_t k = 0; k < n->count; k++)
+        s->slot[n->first + k] = out + k;
+    if (n->kind == DRAFT_ONE)
+        emit_one(s, id);
+    else if (n->kind == DRAFT_MANY)
+        emit_many(s, n, out);
+    else if (n->kind == DRAFT_MAP)
+        emit_map(s, n, out);
+    else
+        emit_block(s, n, out);
+    return n->count;
+}
+
+static void emit(schedule *s, size_t count, const uint64_t *keys)
+{
+    const draft *d = s->d;
+    for (size_t i = 0, end; i < count; i = end) {
+        for (end = i + 1; end < count && keys[end] == keys[i];)
+            end++;
+        if (end - i < SMALLEST_GROUP || d->nodes[s->order[i]].kind != DRAFT_ONE) {
+            for (size_t k = i; k < end; k++)
+                s->slots += emit_alone(s, s->order[k]);
+            continue;
+        }
+        sort_group(s, s->order + i, end - i);
+        for (size_t k = i; k < end; k++)
+            s->slot[d->nodes[s->order[k]].first] = (uint32_t)(s->slots + k - i);
+        emit_group(s, s->order + i, end - i, (uint32_t)s->slots);
+        s->slots += end - i;
+    }
+}
+
+/* ---- guards ----------------------------------------------------------------------- */
+
+/* A number that neither was known to be constant nor can change is no guard. */
+static void emit_guards(schedule *s)
+{
+    draft *d = s->d;
+    pyad_program *p = s->p;
+    const pyad_guards *guards = d->tape->guards;
+    for (size_t i = 0; guards && i < guards->count; i++) {
+        const pyad_guard *g = &guards->all[i];
+        const uint32_t a = draft_operand(d, g->a), b = draft_operand(d, g->b);
+        if (is_constant(a) && is_constant(b))
+            continue;
+        p->guards[p->guard_count++] = (program_guard){.relation = g->relation,
+                                                      .outcome = g->outcome,
+                                                      .a = slot_of(s, a),
+                                                      .b = slot_of(s, b),
+                                                      .count = 1,
+                                                      .outcomes = SIZE_MAX};
+    }
+    for (size_t i = 0; guards && i < guards->block_count; i++) {
+        const pyad_block_guard *g = &guards->blocks[i];
+        const uint32_t a = draft_guarded_run(d, &g->a), b = draft_guarded_run(d, &g->b);
+        if ((is_constant(a) && is_constant(b)) || !g->count)
+            continue;
+        p->guards[p->guard_count++] = (program_guard){.relation = g->relation,
+                                                      .step_a = (uint8_t)g->a.step,
+                                                      .step_b = (uint8_t)g->b.step,
+                                                      .a = slot_of(s, a),
+                                                      .b = slot_of(s, b),
+                                                      .count = (uint32_t)g->count,
+                                                      .outcomes = p->store_length};
+        memcpy(p->store + p->store_length, guards->store + g->outcomes, g->count);
+        p->store_length += pyad_store_round(g->count);
+    }
+}
+
+/* The constants come first: slots of the others are moved behind them. */
+static void settle(schedule *s)
+{
+    pyad_program *p = s->p;
+    const uint32_t behind = (uint32_t)s->d->constant_count;
+    p->constants = behind;
+    memcpy(p->constant, s->d->constants, behind * sizeof *p->constant);
+#define SETTLE(X) ((X) = is_constant(X) ? (X) & ~CONSTANT_BIT : (X) + behind)
+    for (size_t i = 0; i < p->step_count; i++) {
+        program_step *t = &p->steps[i];
+        if (t->op < PROGRAM_FOLD) {
+            SETTLE(t->a);
+            SETTLE(t->b);
+            SETTLE(t->c);
+        }
+    }
+    for (size_t i = 0; i < p->place_count; i++)
+        SETTLE(p->places[i]);
+    for (size_t i = 0; i < p->group_count; i++) {
+        program_group *g = &p->groups[i];
+        g->out += behind;
+        for (int k = 0; k < g->operands; k++)
+            if (g->mode[k] != MODE_LIST)
+                SETTLE(g->at[k]);
+    }
+    for (size_t i = 0; i < p->list_count; i++) {
+        p->lists[i].out += behind;
+        if (p->lists[i].mode == MODE_RUN)
+            for (size_t k = 0; k < p->lists[i].count; k++) /* counts are no slots */
+                p->places[p->lists[i].at + 2 * k + 1] -= behind;
+    }
+    for (size_t i = 0; i < p->output_count; i++)
+        SETTLE(p->outputs[i]);
+    for (size_t i = 0; i < p->source_count; i++)
+        SETTLE(p->sources[i].at);
+    for (size_t i = 0; i < p->guard_count; i++) {
+        SETTLE(p->guards[i].a);
+        SETTLE(p->guards[i].b);
+    }
+    for (size_t i = 0; i < p->block_count; i++) {
+        p->blocks[i].out += behind;
+        if (p->blocks[i].kind != PYAD_BLOCK_LINEAR)
+            continue;
+        const program_linear *l = (program_linear *)(p->store + p->blocks[i].data);
+        uint32_t *slots = (uint32_t *)(p->store + l->slots);
+        for (size_t k = 0; k < ((uint32_t *)(p->store + l->first))[p->blocks[i].count];
+             k++)
+            SETTLE(slots[k]);
+    }
+    p->slots = behind + s->slots;
+#undef SETTLE
+}
+
+/* ---- all of it -------------------------------------------------------------------- */
+
+typedef struct {
+    size_t blocks, sources, constants, bytes, guards;
+} block_room;
+
+static block_room room_of_blocks(const draft *d)
+{
+    const pyad_tape *tape = d->tape;
+    block_room room = {0};
+    for (size_t i = 0; i < d->count; i++) {
+        const draft_node *n = &d->nodes[i];
+        if (n->kind != DRAFT_BLOCK || !n->live)
+            continue;
+        const pyad_block *b = &tape->blocks[n->a];
+        const pyad_source *x = pyad_block_sources(tape, b);
+        room.blocks++;
+        room.sources += b->source_count;
+        for (uint32_t k = 0; k < b->source_count; k++)
+            room.constants += x[k].count;
+        room.bytes += pyad_store_round(data_size(tape, b));
+        if (b->kind == PYAD_BLOCK_LINEAR) {
+            const pyad_linear *l = pyad_store_at(tape, b->data);
+            room.bytes += sizeof(program_linear) + 32 + 12 * ((size_t)b->count + 1) +
+                          12 * l->entries;
+        }
+    }
+    const pyad_guards *guards = tape->guards;
+    room.guards = guards ? guards->count + guards->block_count : 0;
+    room.constants += 2 * room.guards;
+    for (size_t i = 0; guards && i < guards->block_count; i++) {
+        room.bytes += pyad_store_round(guards->blocks[i].count);
+        room.constants += guards->blocks[i].a.count + guards->blocks[i].b.count;
+    }
+    return room;
+}
+
+static int make_room(schedule *s, const block_room *more)
+{
+    const draft *d = s->d;
+    const size_t n = d->count + 1;
+    s->counted_size = 64;
+    while (s->counted_size < 4 * n)
+        s->counted_size *= 2;
+    size_t keys = n > d->argument_count ? n : d->argument_count;
+    s->early = pyad_buffer_new(n * sizeof *s->early);
+    s->late = pyad_buffer_new(n * sizeof *s->late);
+    s->slot = pyad_buffer_new((d->elements + 1) * sizeof *s->slot);
+    s->key = pyad_buffer_new(keys * sizeof *s->key);
+    s->order = pyad_buffer_new(n * sizeof *s->order);
+    s->spare = pyad_buffer_new(keys * sizeof *s->spare);
+    s->spare_key = pyad_buffer_new(keys * sizeof *s->spare_key);
+    s->counted = pyad_buffer_new(s->counted_size * sizeof *s->counted);
+    pyad_program *p = s->p;
+    p->constant = pyad_buffer_new((d->constant_count + more->constants + 3 * n) *
+                                  sizeof *p->constant);
+    p->steps = pyad_buffer_new(n * sizeof *p->steps);
+    p->groups = pyad_buffer_new(n * sizeof *p->groups);
+    p->lists = pyad_buffer_new(n * sizeof *p->lists);
+    p->blocks = pyad_buffer_new((more->blocks + 1) * sizeof *p->blocks);
+    p->sources = pyad_buffer_new((more->sources + 1) * sizeof *p->sources);
+    p->places = pyad_buffer_new((d->argument_count + 4 * n) * sizeof *p->places);
+    p->outputs = pyad_buffer_new((d->output_count + 1) * sizeof *p->outputs);
+    p->store = pyad_buffer_new(more->bytes + 8);
+    p->guards = pyad_buffer_new((more->guards + 1) * sizeof *p->guards);
+    if (!s->early || !s->late || !s->slot || !s->key || !s->order || !s->spare ||
+        !s->spare_key || !s->counted || !p->constant || !p->steps || !p->groups ||
+        !p->lists || !p->blocks || !p->sources || !p->places || !p->outputs ||
+        !p->store || !p->guards)
+        return PYAD_ERROR_NO_MEMORY;
+    memset(s->counted, 0, s->counted_size * sizeof *s->counted);
+    return PYAD_OK;
+}
+
+static void release(schedule *s)
+{
+    pyad_buffer_release(s->early);
+    pyad_buffer_release(s->late);
+    pyad_buffer_release(s->slot);
+    pyad_buffer_release(s->key);
+    pyad_buffer_release(s->order);
+    pyad_buffer_release(s->spare);
+    pyad_buffer_release(s->spare_key);
+    pyad_buffer_release(s->counted);
+}
+
+/* Constants of sources of blocks are made while the steps are: room for them. */
+static int more_constants(draft *d, size_t more)
+{
+    double *constants =
+        pyad_buffer_new((d->constant_count + more + 1) * sizeof *d->constants);
+    if (!constants)
+        return PYAD_ERROR_NO_MEMORY;
+    memcpy(constants, d->constants, d->constant_count * sizeof *constants);
+    pyad_buffer_release(d->constants);
+    d->constants = constants;
+    return PYAD_OK;
+}
+
+int draft_schedule(draft *d, pyad_program *p)
+{
+    schedule s = {.d = d, .p = p};
+    const block_room more = room_of_blocks(d);
+    int status = make_room(&s, &more);
+    if (!status)
+        status = more_constants(d, more.constants + 3 * d->count);
+    if (!status) {
+        find_times(&s);
+        choose_times(&s);
+        p->output_count = d->output_count;
+        for (size_t i = 0; i < d->inputs; i++) { /* the first nodes */
+            const draft_node *n = &d->nodes[i];
+            for (uint32_t k = 0; k < n->count; k++)
+                s.slot[n->first + k] = (uint32_t)(s.slots + k);
+            s.slots += n->count;
+        }
+        p->inputs = s.slots;
+        const size_t count = order_nodes(&s);
+        p->live = count;
+        uint64_t *keys = pyad_buffer_new((count + 1) * sizeof *keys);
+        if (keys) {
+            memcpy(keys, s.key, count * sizeof *keys);
+            emit(&s, count, keys);
+            for (size_t i = 0; i < d->output_count; i++)
+                p->outputs[i] = slot_of(&s, d->outputs[i]);
+            emit_guards(&s);
+            settle(&s);
+        } else {
+            status = PYAD_ERROR_NO_MEMORY;
+        }
+        pyad_buffer_release(keys);
+    }
+    release(&s);
+    return status;
+}
