@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 import pyad
 from pyad import _handle
-from pyad._binding import error, ffi, lib
+from pyad._binding import error
 from pyad.compiled import _files, _to_c
 from pyad.compiled._arguments import (
     NUMBER,
@@ -33,7 +33,7 @@ from pyad.compiled._arguments import (
     shape_of,
     size_of,
 )
-from pyad.compiled._program import DOUBLES, Program
+from pyad.compiled._program import Program
 from pyad.compiled._recordings import Call, Recordings, Run
 from pyad.errors import Error
 from pyad.tape import CONSTANT
@@ -61,12 +61,9 @@ _SHORT = frozenset({"value", "main", "gradient"})
 """Kinds of results that take no more than the arguments."""
 _FLOAT64 = np.dtype(np.float64)
 _is_nested = _handle._is_nested
-_from_buffer = ffi.from_buffer
-_value = lib.pyad_program_value
-_value_gradient = lib.pyad_program_value_gradient
 
 
-class Compiled:
+class Compiled(_handle._Replay):
     """A function that is recorded once and replayed natively; made by `pyad.compile`."""
 
     def __init__(self, f: Callable[..., Any], argnums: Position = 0, has_aux: bool = False) -> None:
@@ -74,6 +71,7 @@ class Compiled:
         _check_plain(f)
         self.f, self.argnums, self.has_aux = f, argnums, has_aux
         self._state = Recordings()
+        self._answer_with(self._state.calls, False)
         self._bound: dict[int, Any] = {}
         self._lock = threading.Lock()
         functools.update_wrapper(self, f, updated=())
@@ -86,22 +84,15 @@ class Compiled:
 
     # ---- the function -------------------------------------------------------------------
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The value of the function."""
-        if not kwargs:
-            quick = self._quick(args)
-            if quick is not None:
-                found = quick.value(args)
-                if found is not None:
-                    return found
-        state = self._state
-        shortcuts = state.quick
+    def _slowly(self, *args: Any, **kwargs: Any) -> Any:
+        """The value of the function, where no plan answers."""
+        plans = self._state.calls.plans
         call = self._call(args, kwargs, strict=False)
         run = self._run("value", call, args, kwargs)
         if run is None:
             return self._value_eagerly(args, kwargs)
         with run:
-            self._remember(shortcuts, args, kwargs, run.program)
+            self._remember(plans, run.program)
             return run.program.result(run.room)
 
     def grad(self, *args: Any, **kwargs: Any) -> Any:
@@ -300,12 +291,13 @@ class Compiled:
         """
         if owner is None:
             return self
-        bound: Compiled = object.__new__(type(self))
+        bound: Compiled = type(self).__new__(type(self))
         bound.__dict__.update(self.__dict__)
         bound.__dict__.pop("value_and_grad", None)
         bound.f = bound.__wrapped__ = self.f.__get__(owner)
         bound.__self__ = owner
         bound._state = self._state_of(owner)
+        bound._answer_with(bound._state.calls, False)
         return bound
 
     __self__: Any
@@ -550,57 +542,25 @@ class Compiled:
 
     # ---- the quick way ------------------------------------------------------------------
 
-    def _quick(self, args: tuple[Any, ...]) -> _Quick | None:
-        """What answered the last call with numbers and arrays of these shapes."""
-        state = self._state
-        if len(args) == 1:
-            x = args[0]
-            if type(x) is np.ndarray:
-                quick = state.quick.get(x.shape) if x.dtype is _FLOAT64 else None
-            else:
-                quick = state.quick.get(type(x))
-        else:
-            quick = state.quick.get(_key_of(args))
-        if quick is None or _is_nested() or is_watching():
-            return None
-        return quick if self._is_calm() else None
-
-    def _remember(
-        self,
-        shortcuts: dict[Any, Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        program: Program,
-    ) -> None:
-        """Answer the next call with such arguments by this program first."""
-        if kwargs:
-            return
-        key = _key_of(args)
-        if key is None or not (program.outputs is NUMBER or type(program.outputs) is Shaped):
-            return
-        if not program.serves(args):
-            return
-        _put(shortcuts, key, _Quick(program, self.argnums, args))
+    def _remember(self, plans: list[Any], program: Program) -> None:
+        """Answer the next calls with such arguments by this program first, in C."""
+        plan = program.plan(self.argnums)
+        if plan is not None and plan not in plans:
+            plans.insert(0, plan)
+            del plans[SHORTCUTS:]
 
 
-class ValueAndGrad:
+class ValueAndGrad(_handle._Replay):
     """(value, gradient) of a compiled function: `p.value_and_grad`."""
 
     def __init__(self, compiled: Compiled) -> None:
         self.compiled = compiled
-        self._has_aux = compiled.has_aux
-        self._quick = compiled._quick
+        self._answer_with(None if compiled.has_aux else compiled._state.calls, True)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _slowly(self, *args: Any, **kwargs: Any) -> Any:
         """(value, gradient); with `has_aux` ((value, aux), gradient)."""
-        if not kwargs and not self._has_aux:
-            quick = self._quick(args)
-            if quick is not None and quick.is_scalar:
-                found = quick.value_and_grad(args)
-                if found is not None:
-                    return found
         p = self.compiled
-        shortcuts = p._state.quick
+        plans = p._state.calls.plans
         call = p._call(args, kwargs)
         run = p._run("value", call, args, kwargs)
         if run is None:
@@ -623,7 +583,7 @@ class ValueAndGrad:
             if p.has_aux:
                 value = value, run.program.result(run.room)[1]
             else:
-                p._remember(shortcuts, args, kwargs, run.program)
+                p._remember(plans, run.program)
         return value, gradient
 
     def _eagerly(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -632,89 +592,6 @@ class ValueAndGrad:
 
     def __repr__(self) -> str:
         return f"{self.compiled!r}.value_and_grad"
-
-
-class _Quick:
-    """A program for calls with floats and arrays of one set of shapes, called with little ado."""
-
-    def __init__(self, program: Program, argnums: Position, args: tuple[Any, ...]) -> None:
-        self.program, self.core, self.rooms = program, program.core, program.rooms
-        self.outputs: Layout = program.outputs
-        self.is_scalar = program.outputs is NUMBER or program.outputs == Shaped(())
-        self.result_shape = None if program.outputs is NUMBER else program.outputs.shape
-        self.is_tuple = isinstance(argnums, tuple)
-        # Of each argument: where its numbers begin and end, and its shape or None.
-        self.spans: list[tuple[int, int, Any]] = []
-        start = 0
-        for x in args:
-            size = x.size if type(x) is np.ndarray else 1
-            self.spans.append((start, start + size, x.shape if type(x) is np.ndarray else None))
-            start += size
-        chosen = argnums if isinstance(argnums, tuple) else (argnums,)
-        within = all(-len(args) <= i < len(args) for i in chosen)
-        self.chosen = [self.spans[i] for i in chosen] if within else []
-        self.is_scalar = self.is_scalar and within
-        self.one_array = len(args) == 1 and type(args[0]) is np.ndarray and not self.is_tuple
-        self.shape = args[0].shape if self.one_array else ()
-
-    def _fill(self, room: Any, args: tuple[Any, ...]) -> None:
-        for x, (start, end, shape) in zip(args, self.spans, strict=True):
-            if shape is None:
-                room.given[start] = x
-            else:
-                room.given_at[start:end] = x.reshape(-1)
-
-    def value(self, args: tuple[Any, ...]) -> Any:
-        """The result, or None if a guard answers otherwise."""
-        rooms = self.rooms
-        room = self.program.take()
-        self._fill(room, args)
-        status = _value(self.core, room.numbers, room.given, room.outputs, room.holds)
-        found = None
-        if not status and room.holds[0]:
-            room.runs += 1
-            if self.result_shape is None:
-                found = room.outputs[0]
-            else:
-                found = room.results[: self.program.count].reshape(self.result_shape).copy()
-        rooms.append(room)
-        return found
-
-    def value_and_grad(self, args: tuple[Any, ...]) -> Any:
-        """(value, gradient), or None if a guard answers otherwise."""
-        rooms = self.rooms
-        try:
-            room = rooms.pop()
-        except IndexError:
-            room = self.program.take()
-        if self.one_array:
-            gradient: Any = np.empty(self.shape)
-            x = args[0]
-            if x.flags.c_contiguous:
-                given = _from_buffer(DOUBLES, x)
-            else:
-                self._fill(room, args)
-                given = room.given
-            into = _from_buffer(DOUBLES, gradient)
-        else:
-            self._fill(room, args)
-            given, into = room.given, room.slopes
-        status = _value_gradient(
-            self.core, room.numbers, given, room.seeds, room.outputs, into, room.holds
-        )
-        if status or not room.holds[0]:
-            rooms.append(room)
-            return None
-        room.runs += 1
-        value = room.outputs[0]
-        if not self.one_array:
-            found = [
-                into[start] if shape is None else room.slopes_at[start:end].reshape(shape).copy()
-                for start, end, shape in self.chosen
-            ]
-            gradient = tuple(found) if self.is_tuple else found[0]
-        rooms.append(room)
-        return value, gradient
 
 
 def _key_of(args: Sequence[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,10 +14,14 @@ from pyad import _handle
 from pyad._binding import check, ffi, lib
 from pyad._handle import Array, Var
 from pyad.compiled._arguments import (
+    NUMBER,
     Layout,
     Role,
+    Shaped,
     build,
+    form_of,
     has_opaque,
+    is_numeric,
     layout_of,
     pieces,
     size_of,
@@ -33,6 +38,8 @@ DOUBLES = ffi.typeof("double[]")
 _OPERAND = np.dtype(
     {"names": ["value", "node"], "formats": ["f8", "u4"], "offsets": [0, 8], "itemsize": 16}
 )
+_LARGE = 10_000
+"""Numbers of working memory from which on a run gives the interpreter lock away."""
 _NOT_REPLAYED = {
     "GIVEN_SECOND": "a node made by from_partials has no function that a replay could call",
     "NEEDS_RECORDING": "an operation of it cannot be replayed",
@@ -44,7 +51,7 @@ class NotReplayed(Exception):  # noqa: N818  (no fault, and never seen by users)
     """The recording cannot become a program, for the reason given; nothing else is wrong."""
 
 
-class Room:
+class Room(_handle._Room):
     """What one run at a time works with: numbers of all steps, buffers for C."""
 
     __slots__ = (
@@ -54,7 +61,6 @@ class Room:
         "numbers",
         "outputs",
         "results",
-        "runs",
         "seed_at",
         "seeds",
         "slopes",
@@ -74,7 +80,8 @@ class Room:
         self.seeds = ffi.from_buffer(DOUBLES, self.seed_at)
         """Of a sweep; the first one is 1 and the others 0 whenever the room is not in use."""
         self.holds = ffi.new("int *")
-        self.runs = 0
+        buffers = self.numbers, self.given, self.slopes, self.outputs, self.seeds
+        super().__init__(*[int(ffi.cast("uintptr_t", buffer)) for buffer in buffers])
 
 
 class Program:
@@ -114,6 +121,7 @@ class Program:
                 _handle._guarding(tape, False)
         self.rooms: list[Room] = []
         self._all_rooms: list[Room] = []
+        self._plans: dict[Any, _handle._Plan | None] = {}
 
     is_loaded = False
 
@@ -124,7 +132,7 @@ class Program:
         self.inputs, self.size, self.outputs = inputs, size_of(inputs), outputs
         self.selected, self.patterns, self.reason = None, {}, None
         self.is_open, self.is_loaded = False, True
-        self.rooms, self._all_rooms = [], []
+        self.rooms, self._all_rooms, self._plans = [], [], {}
         self.core, self.room_size = program, lib.pyad_program_room(program)
         self.count = lib.pyad_program_outputs(program)
         return self
@@ -212,6 +220,44 @@ class Program:
         """Whether any floats and arrays like these are inputs of it, and none its constants."""
         known = self.reason is None and not self.is_open
         return known and self.size == sum(map(np.size, args))
+
+    def plan(self, argnums: int | tuple[int, ...]) -> _handle._Plan | None:
+        """What answers calls in C, or None if the arguments or the result need Python."""
+        if argnums not in self._plans:
+            self._plans[argnums] = self._make_plan(argnums)
+        return self._plans[argnums]
+
+    def _make_plan(self, argnums: int | tuple[int, ...]) -> _handle._Plan | None:
+        if self.reason is not None or self.is_open or len(self.inputs.children) != 2:
+            return None
+        positional, keywords = self.inputs.children
+        args, count = positional.children, len(positional.children)
+        chosen = argnums if isinstance(argnums, tuple) else (argnums,)
+        within = count > 0 and all(-count <= i < count for i in chosen)
+        places = [i % count for i in chosen] if within else []
+        forms = [form_of(x, i in places) for i, x in enumerate(args)]
+        forms += [form_of(x) for x in keywords.children]
+        result = form_of(self.outputs)
+        if result is None or any(form is None for form in forms):
+            return None
+        starts = [0, *itertools.accumulate(map(size_of, args))]
+        differentiable = (
+            0 < len(places) == len(set(places))
+            and all(is_numeric(args[i]) for i in places)
+            and self.outputs in (NUMBER, Shaped(()))
+        )
+        return _handle._Plan(
+            self,
+            int(ffi.cast("uintptr_t", self.core)),
+            self.rooms,
+            tuple(forms),
+            keywords.keys,
+            result,
+            tuple([forms[i] for i in places]) if differentiable else None,
+            tuple([starts[i] for i in places]) if differentiable else (),
+            isinstance(argnums, tuple),
+            self.room_size > _LARGE,
+        )
 
     # ---- figures ------------------------------------------------------------------------
 

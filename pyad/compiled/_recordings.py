@@ -185,6 +185,8 @@ class Recordings:
         self.lock = threading.Lock()
         self.sites: collections.OrderedDict[Any, Site] = collections.OrderedDict()
         self.quick: dict[Any, Any] = {}
+        self.calls = _handle._Calls()
+        self.calls.plans = []
         self.around: Surroundings | None = None
         self.data = Role.DATA
         """What floats are that nothing is differentiated in: inputs, if that can be."""
@@ -224,13 +226,17 @@ class Recordings:
         """Forget what was recorded with other numbers around the function."""
         around = self.around
         if around is None:
-            self.around = Surroundings(f)
+            self._look_at(f)
         elif not around.are_as_they_were():
             self.changes += 1
             if self.changes == 8 and self.changes * 2 > self.count("recorded"):
                 self._explain(f, f"{changed(around)} changes between calls", often=True)
             self.clear()
-            self.around = Surroundings(f)
+            self._look_at(f)
+
+    def _look_at(self, f: Any) -> None:
+        self.around = Surroundings(f)
+        self.calls.watch = self.around.watch
 
     def clear(self) -> None:
         """Forget all recordings."""
@@ -238,7 +244,11 @@ class Recordings:
             for site in self.sites.values():
                 self._remember(site)
             self.sites.clear()
-            self.quick = {}  # whoever still writes into the old one does no harm
+            self._forget_shortcuts()
+
+    def _forget_shortcuts(self) -> None:
+        """Whoever still writes into the old ones does no harm."""
+        self.quick, self.calls.plans = {}, []
 
     def _remember(self, site: Site) -> None:
         site.drop(())
@@ -254,7 +264,7 @@ class Recordings:
                 site = self.sites[key] = Site(kind, layout)
                 if len(self.sites) > SITES:
                     self._remember(self.sites.popitem(last=False)[1])
-                    self.quick = {}
+                    self._forget_shortcuts()
             else:
                 self.sites.move_to_end(key)
         return site
@@ -288,7 +298,7 @@ class Recordings:
             site.programs = (program, *others)
             if len(site.programs) > PROGRAMS:
                 site.drop(site.programs[:PROGRAMS])
-                self.quick = {}
+                self._forget_shortcuts()
         return True
 
     # ---- recording ----------------------------------------------------------------------

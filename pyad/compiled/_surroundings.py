@@ -43,7 +43,7 @@ class Surroundings:
     def __init__(self, *functions: Any) -> None:
         self._cells: list[tuple[Any, Any]] = []
         self._names: list[tuple[Any, str, Any, str]] = []
-        self._functions: list[tuple[Any, Any, Any]] = []
+        self._functions: list[tuple[Any, Any, Any, Any]] = []
         self._lists: list[tuple[Any, Any]] = []
         self._dicts: list[tuple[Any, Any]] = []
         self._sets: list[tuple[Any, Any]] = []
@@ -54,25 +54,17 @@ class Surroundings:
         for f in functions:
             self._walk_function(f)
         self._seen.clear()
+        parts = (
+            self._cells, self._names, self._functions,
+            self._lists, self._dicts, self._sets, self._arrays,
+        )  # fmt: skip
+        compared = _is_equal, _is_same_list, _is_same_dict, _is_same_array
+        self.watch = _handle._Watch(*map(tuple, parts), *compared, _MISSING)
+        """Compares all of it, in C."""
 
     def are_as_they_were(self) -> bool:
         """False if any of them was replaced or changed in place."""
-        for cell, value in self._cells:
-            if _in_cell(cell) is not value and not _is_equal(_in_cell(cell), value):
-                return False
-        for names, name, value, _ in self._names:
-            now = names.get(name, _MISSING)
-            if now is not value and not _is_equal(now, value):
-                return False
-        for f, code, defaults in self._functions:
-            if f.__code__ is not code or f.__defaults__ is not defaults:
-                return False
-        return (not self._lists and not self._dicts and not self._arrays and not self._sets) or (
-            all(_is_same_list(now, before) for now, before in self._lists)
-            and all(_is_same_dict(now, before) for now, before in self._dicts)
-            and all(now == before for now, before in self._sets)
-            and all(_is_same_array(now, before) for now, before in self._arrays)
-        )
+        return self.watch.is_same()
 
     # ---- finding ------------------------------------------------------------------------
 
@@ -106,7 +98,7 @@ class Surroundings:
 
     def _walk_code(self, f: types.FunctionType) -> None:
         names = _names_in(f.__code__)
-        self._functions.append((f, f.__code__, f.__defaults__))
+        self._functions.append((f, f.__code__, f.__defaults__, f.__kwdefaults__))
         self._walk(f.__defaults__, names)
         self._walk(f.__kwdefaults__, names)
         for cell in f.__closure__ or ():
@@ -236,6 +228,8 @@ def _in_cell(cell: Any) -> Any:
 
 
 # ---- comparing ---------------------------------------------------------------------------------
+# What is the same object needs no comparison, nor do exact lists, dicts and contiguous arrays of
+# such: csrc/python/watch.c.
 
 
 def _is_equal(x: Any, before: Any) -> bool:
@@ -245,9 +239,8 @@ def _is_equal(x: Any, before: Any) -> bool:
 
 def _is_same_list(now: Any, before: list[Any]) -> bool:
     items = now.ravel().tolist() if isinstance(now, np.ndarray) else list(now)
-    return len(items) == len(before) and (
-        _handle._same_items(items, before)
-        or all(x is y or _is_equal(x, y) for x, y in zip(items, before, strict=True))
+    return len(items) == len(before) and all(
+        x is y or _is_equal(x, y) for x, y in zip(items, before, strict=True)
     )
 
 
