@@ -169,6 +169,11 @@ static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)plan;
 }
 
+static PyMemberDef plan_members[] = {
+    {"program", T_OBJECT, offsetof(PlanObject, program), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
 PyTypeObject Plan_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "pyad._handle._Plan",
     .tp_basicsize = sizeof(PlanObject),
@@ -177,6 +182,7 @@ PyTypeObject Plan_Type = {
     .tp_dealloc = plan_dealloc,
     .tp_traverse = plan_traverse,
     .tp_clear = plan_clear,
+    .tp_members = plan_members,
 };
 
 /* ---- a run ------------------------------------------------------------------------ */
@@ -205,7 +211,8 @@ static RoomObject *take_room(const PlanObject *plan)
 static int read_arguments(const PlanObject *plan, PyObject *args, PyObject *kwargs,
                           double *into, const double **given)
 {
-    const Py_ssize_t count = PyTuple_GET_SIZE(args), names = PyTuple_GET_SIZE(plan->names);
+    const Py_ssize_t count = PyTuple_GET_SIZE(args),
+                     names = PyTuple_GET_SIZE(plan->names);
     *given = into;
     for (Py_ssize_t i = 0; i < count + names; i++) {
         const FormObject *form = form_at(plan->forms, i);
@@ -237,8 +244,8 @@ static int run(const PlanObject *plan, RoomObject *room, const double *given,
         status = pyad_program_value_gradient(plan->core, room->numbers, given,
                                              room->seeds, room->results, slopes, &holds);
     else
-        status = pyad_program_value(plan->core, room->numbers, given, room->results,
-                                    &holds);
+        status =
+            pyad_program_value(plan->core, room->numbers, given, room->results, &holds);
     if (thread)
         PyEval_RestoreThread(thread);
     if (status || !holds) {
@@ -296,9 +303,10 @@ static PyObject *value_with(const PlanObject *plan, const RoomObject *room,
     return both;
 }
 
-/* What the plan answers; NULL without an exception if it does not serve. */
+/* What the plan answers; NULL without an exception if it does not serve: *ran = 1 if its
+ * program ran, and does not fit. */
 static PyObject *answer(const PlanObject *plan, PyObject *args, PyObject *kwargs,
-                        int with_gradient)
+                        int with_gradient, int *ran)
 {
     RoomObject *room = take_room(plan);
     if (!room)
@@ -312,6 +320,7 @@ static PyObject *answer(const PlanObject *plan, PyObject *args, PyObject *kwargs
         if (PyErr_Occurred())
             status = -1;
     }
+    *ran |= status > 0;
     if (status > 0 && run(plan, room, given, slopes))
         result = value_with(plan, room, slopes, gradient);
     else
@@ -327,7 +336,8 @@ static PyObject *answer(const PlanObject *plan, PyObject *args, PyObject *kwargs
 typedef struct {
     PyObject_HEAD
     PyObject *plans; /* a list */
-    PyObject *watch; /* or None: not known yet */
+    PyObject *watch; /* or NULL: not known yet */
+    PyObject *used;  /* function of a program that was used last */
 } CallsObject;
 
 static int calls_clear(PyObject *self)
@@ -335,6 +345,7 @@ static int calls_clear(PyObject *self)
     CallsObject *calls = (CallsObject *)self;
     Py_CLEAR(calls->plans);
     Py_CLEAR(calls->watch);
+    Py_CLEAR(calls->used);
     return 0;
 }
 
@@ -343,6 +354,7 @@ static int calls_traverse(PyObject *self, visitproc visit, void *arg)
     CallsObject *calls = (CallsObject *)self;
     Py_VISIT(calls->plans);
     Py_VISIT(calls->watch);
+    Py_VISIT(calls->used);
     return 0;
 }
 
@@ -370,31 +382,46 @@ static int is_calm(const CallsObject *calls)
     return same;
 }
 
+/* Puts a plan first. Where others for such arguments came before it, the recordings of
+ * these arguments have an order, too: `used` sees to it. */
+static int put_first(const CallsObject *calls, PyObject *plans, Py_ssize_t i, int others)
+{
+    PyObject *plan = PyList_GET_ITEM(plans, i); /* held by the caller */
+    if (PyList_SetSlice(plans, i, i + 1, NULL) < 0 || PyList_Insert(plans, 0, plan) < 0)
+        return -1;
+    if (!others || !calls->used)
+        return 0;
+    PyObject *done =
+        PyObject_CallOneArg(calls->used, ((const PlanObject *)plan)->program);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
 /* What one of the plans answers, which then comes first; NULL without an exception if
  * none does. */
-static PyObject *answer_of_any(CallsObject *calls, PyObject *args, PyObject *kwargs,
+static PyObject *answer_of_any(const CallsObject *calls, PyObject *args, PyObject *kwargs,
                                int with_gradient)
 {
     const Py_ssize_t named = kwargs ? PyDict_GET_SIZE(kwargs) : 0;
     const Py_ssize_t positional = PyTuple_GET_SIZE(args);
     PyObject *plans = Py_NewRef(calls->plans), *found = NULL; /* it may be replaced */
+    int ran = 0;
     for (Py_ssize_t i = 0; !found && i < PyList_GET_SIZE(plans); i++) {
         PyObject *item = PyList_GET_ITEM(plans, i);
         if (!Py_IS_TYPE(item, &Plan_Type))
             continue;
         PlanObject *plan = (PlanObject *)item;
+        const int others = ran;
         if (PyTuple_GET_SIZE(plan->names) != named ||
             PyTuple_GET_SIZE(plan->forms) != named + positional ||
             (with_gradient && plan->chosen == Py_None))
             continue;
-        Py_INCREF(plan);
-        found = answer(plan, args, kwargs, with_gradient);
+        Py_INCREF(item);
+        found = answer(plan, args, kwargs, with_gradient, &ran);
         if (found && i && i < PyList_GET_SIZE(plans) &&
-            PyList_GET_ITEM(plans, i) == item &&
-            (PyList_SetSlice(plans, i, i + 1, NULL) < 0 ||
-             PyList_Insert(plans, 0, item) < 0))
+            PyList_GET_ITEM(plans, i) == item && put_first(calls, plans, i, others) < 0)
             Py_CLEAR(found);
-        Py_DECREF(plan);
+        Py_DECREF(item);
         if (PyErr_Occurred())
             break;
     }
@@ -405,6 +432,7 @@ static PyObject *answer_of_any(CallsObject *calls, PyObject *args, PyObject *kwa
 static PyMemberDef calls_members[] = {
     {"plans", T_OBJECT_EX, offsetof(CallsObject, plans), 0, NULL},
     {"watch", T_OBJECT, offsetof(CallsObject, watch), 0, NULL},
+    {"used", T_OBJECT, offsetof(CallsObject, used), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

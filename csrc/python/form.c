@@ -13,7 +13,7 @@ enum kind { NUMBER, WHOLE_TOO, ARRAY, LIST, TUPLE, DICT, PLAIN, KINDS };
 /* In the order in which they are read: a container stands before its children. */
 typedef struct {
     uint8_t kind;
-    uint8_t item;     /* of a list or tuple of nothing but numbers: their kind, else KINDS */
+    uint8_t item; /* of a list or tuple of nothing but numbers: their kind, else KINDS */
     Py_ssize_t count; /* children */
     size_t numbers;   /* in all of it */
     PyObject *extra;  /* DICT: a tuple of keys. PLAIN: the value. Held. */

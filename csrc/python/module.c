@@ -113,8 +113,8 @@ PyMODINIT_FUNC PyInit__handle(void)
         PyType_Ready(&Array_Type) < 0 || PyType_Ready(&Tape_Type) < 0 ||
         PyType_Ready(&Mode_Type) < 0)
         return NULL;
-    PyTypeObject *const of_calls[] = {&Form_Type,  &Watch_Type, &Room_Type,
-                                      &Plan_Type,  &Calls_Type, &Replay_Type};
+    PyTypeObject *const of_calls[] = {&Form_Type, &Watch_Type, &Room_Type,
+                                      &Plan_Type, &Calls_Type, &Replay_Type};
     PyObject *module = PyModule_Create(&definition);
     if (module &&
         (PyModule_AddType(module, &Var_Type) < 0 ||

@@ -1,7 +1,7 @@
 /* Watch: whether what a function reads beside its arguments is as it was, asked before
  * every replay. pyad.compiled._surroundings finds what there is to watch, and decides
- * whether two objects that are not the same one stand for the same; here they are compared
- * by identity, containers item by item, arrays bit by bit. */
+ * whether two objects that are not the same one stand for the same; here they are
+ * compared by identity, containers item by item, arrays bit by bit. */
 #include <string.h>
 
 #include "array.h"
@@ -22,7 +22,8 @@ enum {
 typedef struct {
     PyObject_HEAD
     PyObject *parts[PARTS]; /* NULL: there is nothing left of them */
-    PyObject *same_atom, *same_list, *same_dict, *same_array; /* functions (now, before) */
+    PyObject *same_atom, *same_list, *same_dict,
+        *same_array;   /* functions (now, before) */
     PyObject *missing; /* stands for a variable without value */
 } WatchObject;
 
@@ -65,15 +66,15 @@ static int is_same_list(const WatchObject *w, PyObject *now, PyObject *before)
     const Py_ssize_t count = PyList_GET_SIZE(before);
     if (PyList_GET_SIZE(now) != count)
         return 0;
-    if (count == 0 || memcmp(((PyListObject *)now)->ob_item,
-                             ((PyListObject *)before)->ob_item,
-                             (size_t)count * sizeof(PyObject *)) == 0)
+    if (count == 0 ||
+        memcmp(((PyListObject *)now)->ob_item, ((PyListObject *)before)->ob_item,
+               (size_t)count * sizeof(PyObject *)) == 0)
         return 1;
     int same = 1;
     for (Py_ssize_t i = 0; same > 0 && i < count; i++)
-        same = PyList_GET_SIZE(now) != count ? 0
-                                             : is_same_held(w, PyList_GET_ITEM(now, i),
-                                                            PyList_GET_ITEM(before, i));
+        same = PyList_GET_SIZE(now) != count
+                   ? 0
+                   : is_same_held(w, PyList_GET_ITEM(now, i), PyList_GET_ITEM(before, i));
     return same;
 }
 
@@ -201,11 +202,11 @@ static PyObject *watch_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *p[PARTS], *helpers[5];
     (void)kwargs;
-    if (!PyArg_ParseTuple(args, "O!O!O!O!O!O!O!OOOOO", &PyTuple_Type, &p[0], &PyTuple_Type,
-                          &p[1], &PyTuple_Type, &p[2], &PyTuple_Type, &p[3],
-                          &PyTuple_Type, &p[4], &PyTuple_Type, &p[5], &PyTuple_Type,
-                          &p[6], &helpers[0], &helpers[1], &helpers[2], &helpers[3],
-                          &helpers[4]))
+    if (!PyArg_ParseTuple(args, "O!O!O!O!O!O!O!OOOOO", &PyTuple_Type, &p[0],
+                          &PyTuple_Type, &p[1], &PyTuple_Type, &p[2], &PyTuple_Type,
+                          &p[3], &PyTuple_Type, &p[4], &PyTuple_Type, &p[5],
+                          &PyTuple_Type, &p[6], &helpers[0], &helpers[1], &helpers[2],
+                          &helpers[3], &helpers[4]))
         return NULL;
     WatchObject *w = (WatchObject *)type->tp_alloc(type, 0);
     if (!w)

@@ -21,7 +21,6 @@ from pyad.compiled import _files, _to_c
 from pyad.compiled._arguments import (
     NUMBER,
     Branch,
-    Layout,
     Role,
     Shaped,
     build,
@@ -544,8 +543,10 @@ class Compiled(_handle._Replay):
 
     def _remember(self, plans: list[Any], program: Program) -> None:
         """Answer the next calls with such arguments by this program first, in C."""
+        if any(plan.program is program for plan in plans):
+            return
         plan = program.plan(self.argnums)
-        if plan is not None and plan not in plans:
+        if plan is not None:
             plans.insert(0, plan)
             del plans[SHORTCUTS:]
 

@@ -121,7 +121,7 @@ class Program:
                 _handle._guarding(tape, False)
         self.rooms: list[Room] = []
         self._all_rooms: list[Room] = []
-        self._plans: dict[Any, _handle._Plan | None] = {}
+        self._may_have_plan = True
 
     is_loaded = False
 
@@ -132,7 +132,7 @@ class Program:
         self.inputs, self.size, self.outputs = inputs, size_of(inputs), outputs
         self.selected, self.patterns, self.reason = None, {}, None
         self.is_open, self.is_loaded = False, True
-        self.rooms, self._all_rooms, self._plans = [], [], {}
+        self.rooms, self._all_rooms, self._may_have_plan = [], [], True
         self.core, self.room_size = program, lib.pyad_program_room(program)
         self.count = lib.pyad_program_outputs(program)
         return self
@@ -223,11 +223,11 @@ class Program:
 
     def plan(self, argnums: int | tuple[int, ...]) -> _handle._Plan | None:
         """What answers calls in C, or None if the arguments or the result need Python."""
-        if argnums not in self._plans:
-            self._plans[argnums] = self._make_plan(argnums)
-        return self._plans[argnums]
+        made = self._plan(argnums) if self._may_have_plan else None
+        self._may_have_plan = made is not None
+        return made
 
-    def _make_plan(self, argnums: int | tuple[int, ...]) -> _handle._Plan | None:
+    def _plan(self, argnums: int | tuple[int, ...]) -> _handle._Plan | None:
         if self.reason is not None or self.is_open or len(self.inputs.children) != 2:
             return None
         positional, keywords = self.inputs.children

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import collections
+import functools
 import inspect
 import os
 import threading
 import types
 import warnings
+import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -187,6 +189,7 @@ class Recordings:
         self.quick: dict[Any, Any] = {}
         self.calls = _handle._Calls()
         self.calls.plans = []
+        self.calls.used = functools.partial(_put_first, weakref.ref(self))
         self.around: Surroundings | None = None
         self.data = Role.DATA
         """What floats are that nothing is differentiated in: inputs, if that can be."""
@@ -379,6 +382,17 @@ class Recordings:
     def count(self, what: str) -> int:
         """hits, recorded or forgotten, of all times."""
         return self.past[what] + sum(int(getattr(s, what)) for s in list(self.sites.values()))
+
+
+def _put_first(recordings: weakref.ref[Recordings], program: Program) -> None:
+    """A program was used where another one did not fit."""
+    owner = recordings()
+    if owner is None:
+        return
+    for site in list(owner.sites.values()):
+        now = site.programs
+        if program in now:
+            owner._keep(site, program, now)
 
 
 def warn(text: str) -> None:

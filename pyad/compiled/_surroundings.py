@@ -59,7 +59,7 @@ class Surroundings:
             self._lists, self._dicts, self._sets, self._arrays,
         )  # fmt: skip
         compared = _is_equal, _is_same_list, _is_same_dict, _is_same_array
-        self.watch = _handle._Watch(*map(tuple, parts), *compared, _MISSING)
+        self.watch = _handle._Watch(*[tuple(part) for part in parts], *compared, _MISSING)
         """Compares all of it, in C."""
 
     def are_as_they_were(self) -> bool:
