@@ -110,13 +110,13 @@ struct pyad_rule {
      * for the adjoints `own` of the results. */
     int (*reverse)(pyad_rule *rule, const pyad_tape *tape, uint32_t block,
                    const double *own, double *const *shares);
-    /* result[] = the tangents of the results for the tangents of the sources (NULL: all
-     * zero). */
     /* The same away from a tape, as a program replays it: the results from the numbers of
      * the sources (0, or a status), and the adjoints at given numbers. */
     int (*value)(pyad_rule *rule, const double *const *inputs, double *results);
     int (*pass)(pyad_rule *rule, const double *const *inputs, const double *results,
                 const double *own, double *const *shares);
+    /* result[] = the tangents of the results for the tangents of the sources (NULL: all
+     * zero). */
     int (*forward)(pyad_rule *rule, const pyad_tape *tape, uint32_t block,
                    const double *const *tangents, double *result);
     /* The same as recorded operations: shares[i][j] is set to the adjoint of number j of
