@@ -678,7 +678,7 @@ static void NAME(seed)(const pyad_program *p, double *adjoints, const double *se
 }
 
 /* The sweep from given adjoints of the outputs, seeds[i * LANES + l], to those of the
- * inputs, which the caller clears after reading (NAME(clear)). */
+ * inputs, which the caller clears before the next one (NAME(clear)). */
 static int NAME(reverse)(const pyad_program *p, double *room, const double *seeds)
 {
     double *adjoints = room + AT(p->slots);

@@ -13,6 +13,28 @@ size_t pyad_program_room(const pyad_program *p)
 
 void pyad_program_prepare(const pyad_program *p, double *room) { one_prepare(p, room); }
 
+double *pyad_program_given(const pyad_program *p, double *room)
+{
+    return room + p->constants;
+}
+
+double *pyad_program_slopes(const pyad_program *p, double *room)
+{
+    return room + p->slots + p->constants;
+}
+
+static void give(const pyad_program *p, double *room, const double *inputs)
+{
+    if (inputs != pyad_program_given(p, room))
+        memcpy(pyad_program_given(p, room), inputs, p->inputs * sizeof *room);
+}
+
+static void hand_out(const pyad_program *p, double *room, double *gradient)
+{
+    if (gradient != pyad_program_slopes(p, room))
+        memcpy(gradient, pyad_program_slopes(p, room), p->inputs * sizeof *gradient);
+}
+
 static int finish(const pyad_program *p, const double *v, double *outputs)
 {
     unsigned char holds;
@@ -24,7 +46,7 @@ static int finish(const pyad_program *p, const double *v, double *outputs)
 int pyad_program_value(const pyad_program *p, double *room, const double *inputs,
                        double *outputs, int *holds)
 {
-    memcpy(room + p->constants, inputs, p->inputs * sizeof *room);
+    give(p, room, inputs);
     const int status = one_run(p, room);
     *holds = finish(p, room, outputs) && !status;
     return status;
@@ -33,11 +55,10 @@ int pyad_program_value(const pyad_program *p, double *room, const double *inputs
 int pyad_program_gradient(const pyad_program *p, double *room, const double *seeds,
                           double *gradient)
 {
+    one_clear(p, room); /* of the last sweep */
     const int status = one_reverse(p, room, seeds);
-    if (!status) {
-        memcpy(gradient, room + p->slots + p->constants, p->inputs * sizeof *gradient);
-        one_clear(p, room);
-    }
+    if (!status)
+        hand_out(p, room, gradient);
     return status;
 }
 
@@ -61,7 +82,8 @@ static int fused(const pyad_program *p, double *room, const double *inputs,
         if (!p->covered)
             memset(gradient, 0, p->inputs * sizeof *gradient);
     } else {
-        memcpy(v + p->constants, inputs, p->inputs * sizeof *v);
+        give(p, room, inputs);
+        one_clear(p, room);
     }
     one_seed(p, adjoints, seeds);
     int status = one_values(p, p->steps, from, p->constants + p->inputs, v, tiles);
@@ -77,10 +99,8 @@ static int fused(const pyad_program *p, double *room, const double *inputs,
         memset(adjoints, 0, p->slots * sizeof *adjoints);
         return status;
     }
-    if (!p->direct) {
-        memcpy(gradient, adjoints + p->constants, p->inputs * sizeof *gradient);
-        one_clear(p, room);
-    }
+    if (!p->direct)
+        hand_out(p, room, gradient);
     *holds = finish(p, v, outputs);
     return PYAD_OK;
 }

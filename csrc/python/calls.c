@@ -18,11 +18,11 @@
 /* Memory that belongs to the Python subclass. */
 typedef struct {
     PyObject_HEAD
-    double *numbers, *given, *slopes, *results, *seeds;
+    double *numbers, *results, *seeds;
     Py_ssize_t runs; /* that came to their end */
 } RoomObject;
 
-/* _Room(numbers, given, slopes, results, seeds): addresses. */
+/* _Room(numbers, results, seeds): addresses. */
 static PyObject *room_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     (void)args, (void)kwargs;
@@ -32,15 +32,13 @@ static PyObject *room_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 static int room_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     RoomObject *room = (RoomObject *)self;
-    Py_ssize_t at[5];
+    Py_ssize_t at[3];
     (void)kwargs;
-    if (!PyArg_ParseTuple(args, "nnnnn", &at[0], &at[1], &at[2], &at[3], &at[4]))
+    if (!PyArg_ParseTuple(args, "nnn", &at[0], &at[1], &at[2]))
         return -1;
     room->numbers = (double *)at[0];
-    room->given = (double *)at[1];
-    room->slopes = (double *)at[2];
-    room->results = (double *)at[3];
-    room->seeds = (double *)at[4];
+    room->results = (double *)at[1];
+    room->seeds = (double *)at[2];
     return 0;
 }
 
@@ -260,7 +258,7 @@ static int run(const PlanObject *plan, RoomObject *room, const double *given,
 static double *place_of_gradient(const PlanObject *plan, RoomObject *room,
                                  PyObject **array)
 {
-    double *place = room->slopes;
+    double *place = pyad_program_slopes(plan->core, room->numbers);
     if (!plan->is_tuple && form_size(form_at(plan->chosen, 0)) == plan->size)
         *array = form_empty(form_at(plan->chosen, 0), &place);
     return place;
@@ -314,7 +312,8 @@ static PyObject *answer(const PlanObject *plan, PyObject *args, PyObject *kwargs
     const double *given;
     double *slopes = NULL;
     PyObject *gradient = NULL, *result = NULL;
-    int status = read_arguments(plan, args, kwargs, room->given, &given);
+    int status = read_arguments(plan, args, kwargs,
+                                pyad_program_given(plan->core, room->numbers), &given);
     if (status > 0 && with_gradient) {
         slopes = place_of_gradient(plan, room, &gradient);
         if (PyErr_Occurred())

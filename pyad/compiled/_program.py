@@ -55,24 +55,17 @@ class Room(_handle._Room):
     """What one run at a time works with: numbers of all steps, buffers for C."""
 
     __slots__ = (
-        "given",
-        "given_at",
         "holds",
         "numbers",
         "outputs",
         "results",
         "seed_at",
         "seeds",
-        "slopes",
-        "slopes_at",
     )
 
     def __init__(self, program: Program) -> None:
         self.numbers = ffi.from_buffer(DOUBLES, np.empty(program.room_size))
         lib.pyad_program_prepare(program.core, self.numbers)
-        self.given_at, self.slopes_at = np.zeros(program.size + 1), np.zeros(program.size + 1)
-        self.given = ffi.from_buffer(DOUBLES, self.given_at)
-        self.slopes = ffi.from_buffer(DOUBLES, self.slopes_at)
         self.results = np.zeros(max(1, program.count))
         self.outputs = ffi.from_buffer(DOUBLES, self.results)
         self.seed_at = np.zeros(max(1, program.count))
@@ -80,7 +73,7 @@ class Room(_handle._Room):
         self.seeds = ffi.from_buffer(DOUBLES, self.seed_at)
         """Of a sweep; the first one is 1 and the others 0 whenever the room is not in use."""
         self.holds = ffi.new("int *")
-        buffers = self.numbers, self.given, self.slopes, self.outputs, self.seeds
+        buffers = self.numbers, self.outputs, self.seeds
         super().__init__(*[int(ffi.cast("uintptr_t", buffer)) for buffer in buffers])
 
 
