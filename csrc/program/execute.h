@@ -344,7 +344,8 @@ static int NAME(adjoint_of_block)(const pyad_program *p, const program_block *b,
     default:
         status = NAME(one_by_one)(p, b, v, adjoints);
     }
-    memset(own, 0, AT(b->count) * sizeof *own);
+    if (LANES > 1 || !b->set_by_chain)
+        memset(own, 0, AT(b->count) * sizeof *own);
     return status;
 }
 
@@ -690,6 +691,7 @@ static int NAME(reverse)(const pyad_program *p, double *room, const double *seed
     return status;
 }
 
+#if LANES > 1
 static void NAME(clear)(const pyad_program *p, double *room)
 {
     double *adjoints = room + AT(p->slots);
@@ -698,3 +700,4 @@ static void NAME(clear)(const pyad_program *p, double *room)
     memset(adjoints + AT(from), 0,
            AT(p->constants + p->inputs - from) * sizeof *adjoints);
 }
+#endif

@@ -29,6 +29,17 @@ static void give(const pyad_program *p, double *room, const double *inputs)
         memcpy(pyad_program_given(p, room), inputs, p->inputs * sizeof *room);
 }
 
+/* The adjoints that the last sweep left; those of lists go to constants, too. */
+static void clear(const pyad_program *p, double *room)
+{
+    double *adjoints = room + p->slots;
+    if (p->list_count)
+        memset(adjoints, 0, p->constants * sizeof *adjoints);
+    for (size_t i = 0; i < p->cleared_count; i++)
+        memset(adjoints + p->constants + p->cleared[i].from, 0,
+               p->cleared[i].count * sizeof *adjoints);
+}
+
 static void hand_out(const pyad_program *p, double *room, double *gradient)
 {
     if (gradient != pyad_program_slopes(p, room))
@@ -55,7 +66,7 @@ int pyad_program_value(const pyad_program *p, double *room, const double *inputs
 int pyad_program_gradient(const pyad_program *p, double *room, const double *seeds,
                           double *gradient)
 {
-    one_clear(p, room); /* of the last sweep */
+    clear(p, room); /* of the last sweep */
     const int status = one_reverse(p, room, seeds);
     if (!status)
         hand_out(p, room, gradient);
@@ -83,7 +94,7 @@ static int fused(const pyad_program *p, double *room, const double *inputs,
             memset(gradient, 0, p->inputs * sizeof *gradient);
     } else {
         give(p, room, inputs);
-        one_clear(p, room);
+        clear(p, room);
     }
     one_seed(p, adjoints, seeds);
     int status = one_values(p, p->steps, from, p->constants + p->inputs, v, tiles);
