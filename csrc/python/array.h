@@ -110,20 +110,23 @@ PyObject *array_empty(TapeObject *tape, int ndim, const Py_ssize_t *shape);
 /* A contiguous array of a block just recorded; a Var if ndim is 0. */
 PyObject *array_of_block(TapeObject *tape, uint32_t block, int ndim,
                          const Py_ssize_t *shape);
+/* A Var for a node of a recording that the tape knows. */
+PyObject *var_of_node(TapeObject *tape, uint64_t generation, double value, uint32_t node);
+/* Anything as an Array: numbers, Vars, nested lists, object arrays; new reference. */
+ArrayObject *array_from(PyObject *x, const char *what);
+Py_ssize_t shape_size(int ndim, const Py_ssize_t *shape);
+
+/* ---- array_parts.c ---------------------------------------------------------------- */
+
 /* An ndarray over the values, as they are now: not to be handed out. */
 PyArrayObject *array_values_view(ArrayObject *a);
 /* The values as an ndarray of its own. */
 PyObject *array_values(ArrayObject *a);
-/* The adjoints of its elements after a sweep of the tape, as an ndarray; of a leaf the
- * sum over all its registrations. */
-PyObject *array_adjoints(ArrayObject *a, TapeObject *tape);
 /* The part of the storage of `a` that an ndarray made of its values_view shows; NULL with
  * an exception, or *elsewhere = 1 and NULL if it shows other memory. */
 PyObject *array_of_view(ArrayObject *a, PyArrayObject *view, int *elsewhere);
 /* The variable at a place of the storage. */
 PyObject *array_element(ArrayObject *a, Py_ssize_t place);
-/* A Var for a node of a recording that the tape knows. */
-PyObject *var_of_node(TapeObject *tape, uint64_t generation, double value, uint32_t node);
 /* Values (float64) and rows (uint32) of an array, as ndarrays of its shape; a leaf
  * registers itself on `tape`. Rows of a constant are NULL. -1 with an exception. */
 int array_parts(ArrayObject *a, TapeObject *tape, PyArrayObject **values,
@@ -133,16 +136,23 @@ PyObject *array_of_parts(TapeObject *tape, PyArrayObject *values, PyArrayObject 
 /* A node is going to be referred to by itself: its block, if it has one, is marked. */
 void array_mark_node(TapeObject *tape, uint32_t node);
 void array_mark_rows(TapeObject *tape, size_t count, const uint32_t *rows);
+/* The sum of nothing, as a variable: it depends on what the nothing was computed from. */
+PyObject *var_of_empty_sum(TapeObject *tape);
 /* An array of operands, a constant if all of them are. */
 PyObject *array_of_operands(TapeObject *tape, int ndim, const Py_ssize_t *shape,
                             const pyad_operand *x);
-/* Anything as an Array: numbers, Vars, nested lists, object arrays; new reference. */
-ArrayObject *array_from(PyObject *x, const char *what);
-Py_ssize_t shape_size(int ndim, const Py_ssize_t *shape);
+
+/* ---- array_views.c ---------------------------------------------------------------- */
+
+/* Read a shape, a tuple, into `sides`: how many, or -1 with an exception. */
 int shape_read(PyObject *shape, Py_ssize_t *sides);
 
+/* ---- array_attributes.c ----------------------------------------------------------- */
+
 extern PyGetSetDef array_getset[];
-extern PyMethodDef array_methods[], array_functions[];
+/* The adjoints of its elements after a sweep of the tape, as an ndarray; of a leaf the
+ * sum over all its registrations. */
+PyObject *array_adjoints(ArrayObject *a, TapeObject *tape);
 
 /* ---- array_operand.c -------------------------------------------------------------- */
 
@@ -187,8 +197,7 @@ int broadcast_shapes(size_t count, const array_operand *x, int *ndim, Py_ssize_t
 
 /* ---- array_functions.c ------------------------------------------------------------ */
 
-/* The sum of nothing, as a variable: it depends on what the nothing was computed from. */
-PyObject *var_of_empty_sum(TapeObject *tape);
+extern PyMethodDef array_methods[], array_functions[];
 
 /* ---- array_operators.c ------------------------------------------------------------ */
 
@@ -196,10 +205,6 @@ PyObject *var_of_empty_sum(TapeObject *tape);
  * operand. `y` NULL for one argument. */
 PyObject *array_apply(int op, PyObject *x, PyObject *y);
 PyObject *array_matmul(PyObject *x, PyObject *y);
-PyObject *array_array_ufunc(PyObject *self, PyObject *args, PyObject *kwargs);
-/* `Var.__array_function__`: an Array, unless duals or arrays of objects are among the
- * arguments. */
-PyObject *handle_array_function(PyObject *self, PyObject *const *args, Py_ssize_t count);
 /* A dual, or an ndarray of objects. */
 int is_of_objects(PyObject *x);
 extern PyNumberMethods array_as_number;
@@ -209,6 +214,13 @@ int numpy_loops_load(void);
  * there is none (blas.c). */
 typedef int thread_count(void);
 thread_count *openblas_threads(void);
+
+/* ---- array_protocol.c ------------------------------------------------------------- */
+
+PyObject *array_array_ufunc(PyObject *self, PyObject *args, PyObject *kwargs);
+/* `Var.__array_function__`: an Array, unless duals or arrays of objects are among the
+ * arguments. */
+PyObject *handle_array_function(PyObject *self, PyObject *const *args, Py_ssize_t count);
 
 /* ---- guards.c --------------------------------------------------------------------- */
 
