@@ -94,7 +94,8 @@ void storage_become_run(Storage *s, TapeObject *tape, uint32_t block, uint32_t s
 void storages_hold(TapeObject *tape);
 /* What made it, as a str for messages: "a leaf", or an operation. */
 PyObject *storage_origin(const Storage *s);
-/* Keep the values of all storages on the tape whose nodes are >= length. */
+/* Keep the values of all storages on the tape whose nodes are >= length, which are taken
+ * back: these storages count as ended. */
 void storages_settle(TapeObject *tape, size_t length);
 /* Add adjoints into the gradient of a leaf; -1 with an exception. */
 int storage_add_gradient(Storage *s, const double *adjoints);
@@ -164,6 +165,8 @@ typedef struct {
     double number;
     int ndim;
     const Py_ssize_t *shape;
+    int gathered;   /* its nodes, which stood one by one, are those of */
+    uint32_t block; /* this block now */
 } array_operand;
 
 /* Operands, at most 2 for most; TAPE NULL: the result is a constant. */
@@ -184,8 +187,10 @@ int array_operands_open(array_operands *o);
 void array_operands_undo(array_operands *o);
 /* The numbers of an operand as contiguous vector of the shape given, to which it
  * broadcasts; `scratch` is to be released after use. */
-int array_operand_vector(array_operands *o, const array_operand *x, int ndim,
+int array_operand_vector(array_operands *o, array_operand *x, int ndim,
                          const Py_ssize_t *shape, pyad_vector *v, void **scratch);
+/* The operation was recorded: what was gathered for it serves the next one, too. */
+void array_operands_keep(array_operands *o);
 /* Under detect_anomaly: raise on a value of the block that is not finite, remember where
  * its nodes come from. `shapes` is a tuple of those of its results. */
 int array_operands_watch(array_operands *o, uint32_t block, PyObject *shapes);

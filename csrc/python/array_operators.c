@@ -171,16 +171,12 @@ static sides_of_matrix matrix_sides(const array_operand *x, int left)
 
 /* The operand as matrices of one stack: where it stands if that is regular, else a
  * contiguous copy of the full stack. */
-static int read_stack(array_operands *o, const array_operand *x, sides_of_matrix side,
-                      int left, int batch_ndim, const Py_ssize_t *batch, stack *s,
-                      void **scratch)
+static int read_stack(array_operands *o, array_operand *x, sides_of_matrix side, int left,
+                      int batch_ndim, const Py_ssize_t *batch, stack *s, void **scratch)
 {
     ArrayObject *a = x->array;
     int on_tape = a && o->tape && a->storage->generation != CONSTANT_GENERATION;
     Py_ssize_t shape[NPY_MAXDIMS], size = side.rows * side.columns;
-    int full = side.batch_ndim == batch_ndim;
-    for (int i = 0; full && i < batch_ndim; i++)
-        full = x->shape[i] == batch[i];
     *scratch = NULL;
     if (on_tape && side.batch_ndim == 0 && !a->storage->rows) {
         /* one matrix, or vector, with strides that are not negative */
@@ -206,7 +202,6 @@ static int read_stack(array_operands *o, const array_operand *x, sides_of_matrix
         shape[ndim++] = side.rows;
     if (!side.vector || left)
         shape[ndim++] = side.columns;
-    (void)full;
     s->matrix = (pyad_matrix){0, side.batch_ndim ? size : 0, side.columns, 1};
     return array_operand_vector(o, x, ndim, shape, &s->v, scratch);
 }

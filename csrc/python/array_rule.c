@@ -173,7 +173,9 @@ PyObject *array_call(PyObject *module, PyObject *args)
                                  array_operands_watch(&o, block, out_shapes) < 0))
                 result = split_block(o.tape, block, values);
         }
-        if (!result)
+        if (result)
+            array_operands_keep(&o);
+        else
             array_operands_undo(&o);
     }
     PyMem_Free(all);
