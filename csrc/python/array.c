@@ -18,6 +18,42 @@ Py_ssize_t shape_size(int ndim, const Py_ssize_t *shape)
     return size;
 }
 
+PyObject *shape_tuple(int ndim, const Py_ssize_t *sides)
+{
+    PyObject *tuple = PyTuple_New(ndim);
+    for (int i = 0; tuple && i < ndim; i++) {
+        PyObject *side = PyLong_FromSsize_t(sides[i]);
+        if (!side) {
+            Py_DECREF(tuple);
+            return NULL;
+        }
+        PyTuple_SET_ITEM(tuple, i, side);
+    }
+    return tuple;
+}
+
+int shape_check(int ndim, const Py_ssize_t *shape)
+{
+    const size_t most = PY_SSIZE_T_MAX / sizeof(double);
+    size_t size = 1;
+    int fits = 1;
+    for (int i = 0; i < ndim; i++) {
+        if (shape[i] == 0)
+            return 0;
+        fits &= (size_t)shape[i] <= most / size;
+        size = fits ? size * (size_t)shape[i] : size;
+    }
+    if (fits)
+        return 0;
+    PyObject *tuple = shape_tuple(ndim, shape);
+    PyObject *text = tuple ? PyObject_Repr(tuple) : NULL;
+    if (text)
+        raise_error(PYAD_ERROR_ARRAY_TOO_BIG, message_text(text));
+    Py_XDECREF(tuple);
+    Py_XDECREF(text);
+    return -1;
+}
+
 static int is_contiguous(int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
 {
     Py_ssize_t step = 1;

@@ -116,6 +116,10 @@ PyObject *var_of_node(TapeObject *tape, uint64_t generation, double value, uint3
 /* Anything as an Array: numbers, Vars, nested lists, object arrays; new reference. */
 ArrayObject *array_from(PyObject *x, const char *what);
 Py_ssize_t shape_size(int ndim, const Py_ssize_t *shape);
+/* -1 with an exception if a shape computed from others has more numbers than can be. */
+int shape_check(int ndim, const Py_ssize_t *shape);
+/* Lengths, or strides, as a tuple. */
+PyObject *shape_tuple(int ndim, const Py_ssize_t *sides);
 
 /* ---- array_parts.c ---------------------------------------------------------------- */
 
@@ -134,6 +138,8 @@ int array_parts(ArrayObject *a, TapeObject *tape, PyArrayObject **values,
                 PyArrayObject **rows);
 /* An array of its own from such parts; rows NULL for a constant. */
 PyObject *array_of_parts(TapeObject *tape, PyArrayObject *values, PyArrayObject *rows);
+/* -1 with an exception if one of them is of a recording that has ended. */
+int array_check_rows(size_t count, const uint32_t *rows);
 /* A node is going to be referred to by itself: its block, if it has one, is marked. */
 void array_mark_node(TapeObject *tape, uint32_t node);
 void array_mark_rows(TapeObject *tape, size_t count, const uint32_t *rows);

@@ -6,24 +6,10 @@
 
 #include "array_functions.h"
 
-static PyObject *sides_tuple(int ndim, const Py_ssize_t *sides)
-{
-    PyObject *tuple = PyTuple_New(ndim);
-    for (int i = 0; tuple && i < ndim; i++) {
-        PyObject *side = PyLong_FromSsize_t(sides[i]);
-        if (!side) {
-            Py_DECREF(tuple);
-            return NULL;
-        }
-        PyTuple_SET_ITEM(tuple, i, side);
-    }
-    return tuple;
-}
-
 static PyObject *get_shape(ArrayObject *a, void *closure)
 {
     (void)closure;
-    return sides_tuple(a->ndim, array_shape(a));
+    return shape_tuple(a->ndim, array_shape(a));
 }
 
 static PyObject *get_ndim(ArrayObject *a, void *closure)
@@ -293,7 +279,7 @@ static PyObject *get_tape(ArrayObject *a, void *closure)
 static PyObject *get_strides(ArrayObject *a, void *closure)
 {
     (void)closure;
-    return sides_tuple(a->ndim, array_strides(a));
+    return shape_tuple(a->ndim, array_strides(a));
 }
 
 static PyObject *get_offset(ArrayObject *a, void *closure)

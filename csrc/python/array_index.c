@@ -183,6 +183,8 @@ static int prepare(ArrayObject *a, TapeObject *tape)
         raise_error(PYAD_ERROR_NO_MEMORY);
         return -1;
     }
+    if (!storage_is_recorded(s))
+        s->version++; /* of a leaf that counts as constant now */
     if (!tape && !storage_is_recorded(s))
         return 0;
     if (storage_is_recorded(s) && !storage_is_ended(s) && tape && s->tape != tape) {

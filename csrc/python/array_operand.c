@@ -156,9 +156,7 @@ static int raise_shapes(size_t count, const array_operand *x)
 {
     PyObject *text = PyUnicode_FromString("");
     for (size_t i = 0; text && i < count; i++) {
-        PyObject *shape = PyTuple_New(x[i].ndim);
-        for (int k = 0; shape && k < x[i].ndim; k++)
-            PyTuple_SET_ITEM(shape, k, PyLong_FromSsize_t(x[i].shape[k]));
+        PyObject *shape = shape_tuple(x[i].ndim, x[i].shape);
         PyObject *longer =
             shape ? PyUnicode_FromFormat("%U%s%R", text, i ? " and " : "", shape) : NULL;
         Py_XDECREF(shape);
@@ -185,7 +183,7 @@ int broadcast_shapes(size_t count, const array_operand *x, int *ndim, Py_ssize_t
             else if (given != 1 && given != *side)
                 return raise_shapes(count, x);
         }
-    return 0;
+    return shape_check(*ndim, shape);
 }
 
 static int same_shape(const array_operand *x, int ndim, const Py_ssize_t *shape)
@@ -243,21 +241,17 @@ static int vector_of_rows(array_operands *o, array_operand *x, pyad_vector *v)
     }
     if (array_parts(a, o->tape, &values, &rows) < 0)
         return -1;
+    const size_t size = (size_t)a->size;
     const uint32_t *row = PyArray_DATA(rows);
-    int ended = 0;
-    for (Py_ssize_t i = 0; i < a->size; i++)
-        ended |= row[i] == ENDED_ROW;
-    if (ended)
-        raise_error(PYAD_ERROR_STALE, "of an element of an array");
-    int status =
-        ended ? 0
-              : pyad_block_linear(o->tape->core, (size_t)a->size, PyArray_DATA(values),
-                                  NULL, (size_t)a->size, row, NULL, &block);
-    if (status)
+    int status = array_check_rows(size, row);
+    if (status == 0)
+        status = pyad_block_linear(o->tape->core, size, PyArray_DATA(values), NULL, size,
+                                   row, NULL, &block);
+    if (status > 0)
         raise_error(status);
     Py_DECREF(values);
     Py_DECREF(rows);
-    if (status || ended)
+    if (status)
         return -1;
     *v = vector_of_block(o->tape, block);
     x->gathered = is_whole(a);
@@ -460,9 +454,7 @@ int array_operands_watch(array_operands *o, uint32_t block, PyObject *shapes)
 
 static int watch(array_operands *o, uint32_t block, int ndim, const Py_ssize_t *shape)
 {
-    PyObject *sides = PyTuple_New(ndim);
-    for (int i = 0; sides && i < ndim; i++)
-        PyTuple_SET_ITEM(sides, i, PyLong_FromSsize_t(shape[i]));
+    PyObject *sides = shape_tuple(ndim, shape);
     PyObject *shapes = sides ? PyTuple_Pack(1, sides) : NULL;
     int status = shapes ? array_operands_watch(o, block, shapes) : -1;
     Py_XDECREF(sides);

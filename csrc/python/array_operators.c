@@ -208,20 +208,14 @@ static int read_stack(array_operands *o, array_operand *x, sides_of_matrix side,
 
 static PyObject *raise_matmul(const array_operand *x)
 {
-    PyObject *shapes[2] = {NULL, NULL};
-    for (int i = 0; i < 2; i++) {
-        shapes[i] = PyTuple_New(x[i].ndim);
-        for (int k = 0; shapes[i] && k < x[i].ndim; k++)
-            PyTuple_SET_ITEM(shapes[i], k, PyLong_FromSsize_t(x[i].shape[k]));
-    }
-    PyObject *text = shapes[0] && shapes[1]
-                         ? PyUnicode_FromFormat("%R @ %R", shapes[0], shapes[1])
-                         : NULL;
+    PyObject *left = shape_tuple(x[0].ndim, x[0].shape);
+    PyObject *right = shape_tuple(x[1].ndim, x[1].shape);
+    PyObject *text = left && right ? PyUnicode_FromFormat("%R @ %R", left, right) : NULL;
     if (text)
         raise_error(PYAD_ERROR_MATMUL, message_text(text));
     Py_XDECREF(text);
-    Py_XDECREF(shapes[0]);
-    Py_XDECREF(shapes[1]);
+    Py_XDECREF(left);
+    Py_XDECREF(right);
     return NULL;
 }
 
@@ -248,6 +242,8 @@ static PyObject *multiply_stacks(array_operands *o)
         shape[ndim++] = a.rows;
     if (!b.vector)
         shape[ndim++] = b.columns;
+    if (shape_check(ndim, shape) < 0)
+        return NULL;
     Py_ssize_t size = shape_size(ndim, shape);
     if (array_operands_open(o) < 0)
         return NULL;

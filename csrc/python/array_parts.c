@@ -104,6 +104,10 @@ int array_parts(ArrayObject *a, TapeObject *tape, PyArrayObject **values,
         return -1;
     if (tape && storage_check(s) < 0)
         return -1;
+    if (tape && storage_is_recorded(s) && s->tape != tape) {
+        raise_error(PYAD_ERROR_MIXED_TAPES, "an array operation");
+        return -1;
+    }
     if (!(*values = (PyArrayObject *)array_values(a)))
         return -1;
     if (!tape || s->generation == CONSTANT_GENERATION)
@@ -173,6 +177,16 @@ PyObject *array_of_parts(TapeObject *tape, PyArrayObject *values, PyArrayObject 
         s->generation = tape->generation;
     }
     return (PyObject *)array_new(s, PyArray_NDIM(values), PyArray_DIMS(values), NULL, 0);
+}
+
+int array_check_rows(size_t count, const uint32_t *rows)
+{
+    for (size_t i = 0; i < count; i++)
+        if (rows[i] == ENDED_ROW) {
+            raise_error(PYAD_ERROR_STALE, "of an element of an array");
+            return -1;
+        }
+    return 0;
 }
 
 void array_mark_node(TapeObject *tape, uint32_t node)

@@ -53,14 +53,6 @@ static python_rule *rule_new(const char *name, PyObject *value, PyObject *vjp,
     return r;
 }
 
-static PyObject *shape_tuple(int ndim, const Py_ssize_t *shape)
-{
-    PyObject *tuple = PyTuple_New(ndim);
-    for (int i = 0; tuple && i < ndim; i++)
-        PyTuple_SET_ITEM(tuple, i, PyLong_FromSsize_t(shape[i]));
-    return tuple;
-}
-
 /* Arrays of the results, which lie in one block one after the other. */
 static PyObject *split_block(TapeObject *tape, uint32_t block, PyObject *values)
 {

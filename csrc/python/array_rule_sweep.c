@@ -57,38 +57,102 @@ static size_t size_of(PyObject *shape)
     return ndim < 0 ? 0 : (size_t)shape_size(ndim, sides);
 }
 
-static PyObject *values_of_outputs(python_rule *r, const double *numbers)
+/* ---- tuples for a rule ------------------------------------------------------------ */
+
+/* What arrays are made of, one after the other or each for itself. */
+typedef struct {
+    TapeObject *tape;        /* of a recorded sweep */
+    const pyad_block *block; /* whose results, or sources, they are */
+    uint32_t number, start;  /* of the block; of the next of its results */
+    const double *values, *const *each_values;
+    const pyad_operand *operands, *const *each_operands;
+} material;
+
+typedef PyObject *array_maker(material *of, Py_ssize_t i, PyObject *shape);
+
+static PyObject *tuple_of(PyObject *shapes, array_maker *make, material of)
 {
-    Py_ssize_t count = PyTuple_GET_SIZE(r->outputs);
+    Py_ssize_t count = PyTuple_GET_SIZE(shapes);
     PyObject *tuple = PyTuple_New(count);
     for (Py_ssize_t i = 0; tuple && i < count; i++) {
-        PyObject *shape = PyTuple_GET_ITEM(r->outputs, i);
-        PyObject *array = shaped(shape, numbers);
-        if (!array) {
-            Py_DECREF(tuple);
-            return NULL;
-        }
-        PyTuple_SET_ITEM(tuple, i, array);
-        numbers += size_of(shape);
+        PyObject *array = make(&of, i, PyTuple_GET_ITEM(shapes, i));
+        if (array)
+            PyTuple_SET_ITEM(tuple, i, array);
+        else
+            Py_CLEAR(tuple);
     }
     return tuple;
 }
 
-/* `numbers[i]` are those of input i. */
-static PyObject *values_of_inputs(python_rule *r, const double *const *numbers)
+static PyObject *next_values(material *of, Py_ssize_t i, PyObject *shape)
 {
-    Py_ssize_t count = PyTuple_GET_SIZE(r->inputs);
-    PyObject *tuple = PyTuple_New(count);
-    for (Py_ssize_t i = 0; tuple && i < count; i++) {
-        PyObject *array = shaped(PyTuple_GET_ITEM(r->inputs, i), numbers[i]);
-        if (!array) {
-            Py_DECREF(tuple);
-            return NULL;
-        }
-        PyTuple_SET_ITEM(tuple, i, array);
-    }
-    return tuple;
+    (void)i;
+    PyObject *array = shaped(shape, of->values);
+    of->values += size_of(shape);
+    return array;
 }
+
+static PyObject *own_values(material *of, Py_ssize_t i, PyObject *shape)
+{
+    const double *values = of->each_values[i];
+    return values ? shaped(shape, values) : Py_NewRef(Py_None);
+}
+
+/* An Array of operands, in the shape given: rows of the tape. */
+static PyObject *array_of_shaped(TapeObject *tape, PyObject *shape, const pyad_operand *x)
+{
+    Py_ssize_t sides[NPY_MAXDIMS];
+    int ndim = shape_read(shape, sides);
+    return ndim < 0 ? NULL : array_of_operands(tape, ndim, sides, x);
+}
+
+static PyObject *next_operands(material *of, Py_ssize_t i, PyObject *shape)
+{
+    (void)i;
+    PyObject *array = array_of_shaped(of->tape, shape, of->operands);
+    of->operands += size_of(shape);
+    return array;
+}
+
+static PyObject *own_operands(material *of, Py_ssize_t i, PyObject *shape)
+{
+    const pyad_operand *x = of->each_operands[i];
+    return x ? array_of_shaped(of->tape, shape, x) : Py_NewRef(Py_None);
+}
+
+/* Nodes of the tape that follow each other. */
+static PyObject *array_of_run(TapeObject *tape, PyObject *shape, uint32_t block,
+                              uint32_t start)
+{
+    Py_ssize_t sides[NPY_MAXDIMS];
+    int ndim = shape_read(shape, sides);
+    return ndim < 0
+               ? NULL
+               : (PyObject *)array_new(storage_of_run(tape, block, start, size_of(shape)),
+                                       ndim, sides, NULL, 0);
+}
+
+static PyObject *next_result(material *of, Py_ssize_t i, PyObject *shape)
+{
+    (void)i;
+    PyObject *array = array_of_run(of->tape, shape, of->number, of->start);
+    of->start += (uint32_t)size_of(shape);
+    return array;
+}
+
+static PyObject *own_source(material *of, Py_ssize_t i, PyObject *shape)
+{
+    const pyad_tape *core = of->tape->core;
+    const pyad_source *x = &core->sources[of->block->first_source + (uint32_t)i];
+    if (x->node == PYAD_CONSTANT)
+        return shaped(shape, pyad_source_values(core, x));
+    if (PyTuple_GET_SIZE(shape) == 0 || x->block == PYAD_NO_BLOCK)
+        return array_of_shaped(of->tape, shape,
+                               &(pyad_operand){core->values[x->node], x->node});
+    return array_of_run(of->tape, shape, x->block, x->node);
+}
+
+/* ---- what a rule returned --------------------------------------------------------- */
 
 /* Where the numbers of the sources of a block stand; to be freed. */
 static const double **sources_of(const pyad_tape *tape, const pyad_block *b)
@@ -118,6 +182,28 @@ static PyObject *checked(PyObject *shapes, PyObject *returned)
     return tuple;
 }
 
+/* results[] = what the rule returned for the outputs, one after the other. */
+static int store_results(python_rule *r, PyObject *returned, double *results)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(returned); i++) {
+        PyArrayObject *given = (PyArrayObject *)PyArray_FROMANY(
+            PyTuple_GET_ITEM(returned, i), NPY_DOUBLE, 0, 0, NPY_ARRAY_CARRAY_RO);
+        const size_t size = size_of(PyTuple_GET_ITEM(r->outputs, i));
+        if (given && (size_t)PyArray_SIZE(given) != size) {
+            raise_error(PYAD_ERROR_ARGUMENTS,
+                        "an operation with a rule gave a result, or its tangent, of "
+                        "another shape than when it was recorded");
+            Py_CLEAR(given);
+        }
+        if (!given)
+            return fail();
+        memcpy(results, PyArray_DATA(given), size * sizeof *results);
+        results += size;
+        Py_DECREF(given);
+    }
+    return PYAD_OK;
+}
+
 /* shares[i] += what the rule returned for input i. */
 static int add_shares(python_rule *r, PyObject *adjoints, double *const *shares)
 {
@@ -141,18 +227,22 @@ static int add_shares(python_rule *r, PyObject *adjoints, double *const *shares)
     return PYAD_OK;
 }
 
+/* ---- native sweeps ---------------------------------------------------------------- */
+
 static int rule_pass(pyad_rule *rule, const double *const *in, const double *out,
                      const double *own, double *const *shares)
 {
     PyGILState_STATE state = PyGILState_Ensure();
     python_rule *r = (python_rule *)rule;
-    PyObject *g = values_of_outputs(r, own);
-    PyObject *outputs = g ? values_of_outputs(r, out) : NULL;
-    PyObject *inputs = outputs ? values_of_inputs(r, in) : NULL;
-    PyObject *adjoints =
-        inputs ? checked(r->inputs,
-                         PyObject_CallFunctionObjArgs(r->vjp, g, outputs, inputs, NULL))
-               : NULL;
+    PyObject *adjoints = NULL;
+    PyObject *g = tuple_of(r->outputs, next_values, (material){.values = own});
+    PyObject *outputs =
+        g ? tuple_of(r->outputs, next_values, (material){.values = out}) : NULL;
+    PyObject *inputs =
+        outputs ? tuple_of(r->inputs, own_values, (material){.each_values = in}) : NULL;
+    if (inputs)
+        adjoints = checked(
+            r->inputs, PyObject_CallFunctionObjArgs(r->vjp, g, outputs, inputs, NULL));
     int status = adjoints ? add_shares(r, adjoints, shares) : fail();
     Py_XDECREF(adjoints);
     Py_XDECREF(inputs);
@@ -178,162 +268,12 @@ static int rule_value(pyad_rule *rule, const double *const *in, double *results)
 {
     PyGILState_STATE state = PyGILState_Ensure();
     python_rule *r = (python_rule *)rule;
-    PyObject *inputs = values_of_inputs(r, in);
+    PyObject *inputs = tuple_of(r->inputs, own_values, (material){.each_values = in});
     PyObject *values =
         inputs ? checked(r->outputs, PyObject_Call(r->value, inputs, NULL)) : NULL;
-    int status = values ? PYAD_OK : fail();
-    for (Py_ssize_t i = 0; !status && i < PyTuple_GET_SIZE(values); i++) {
-        PyArrayObject *value = (PyArrayObject *)PyArray_FROMANY(
-            PyTuple_GET_ITEM(values, i), NPY_DOUBLE, 0, 0, NPY_ARRAY_CARRAY_RO);
-        const size_t size = size_of(PyTuple_GET_ITEM(r->outputs, i));
-        if (value && (size_t)PyArray_SIZE(value) != size)
-            raise_error(PYAD_ERROR_ARGUMENTS,
-                        "an operation gave another shape when it was replayed");
-        if (!value || PyErr_Occurred())
-            status = fail();
-        else
-            memcpy(results, PyArray_DATA(value), size * sizeof *results);
-        results += size;
-        Py_XDECREF(value);
-    }
+    int status = values ? store_results(r, values, results) : fail();
     Py_XDECREF(values);
     Py_XDECREF(inputs);
-    PyGILState_Release(state);
-    return status;
-}
-
-/* An Array of operands, in the shape given: rows of the tape. */
-static PyObject *array_of_shaped(TapeObject *tape, PyObject *shape, const pyad_operand *x)
-{
-    Py_ssize_t sides[NPY_MAXDIMS];
-    int ndim = shape_read(shape, sides);
-    return ndim < 0 ? NULL : array_of_operands(tape, ndim, sides, x);
-}
-
-/* The operands of what a rule returned for one array. */
-static int operands_of(TapeObject *tape, PyObject *given, size_t size, pyad_operand *x)
-{
-    PyArrayObject *values, *rows;
-    if (given == Py_None) {
-        for (size_t i = 0; i < size; i++)
-            x[i] = (pyad_operand){0, PYAD_CONSTANT};
-        return 0;
-    }
-    ArrayObject *a = array_from(given, "an adjoint of a rule");
-    int status = a ? array_parts(a, tape, &values, &rows) : -1;
-    if (status == 0 && (size_t)a->size != size) {
-        raise_error(PYAD_ERROR_ARGUMENTS,
-                    "a rule returned an adjoint of another shape than its input");
-        status = -1;
-    } else if (status == 0) {
-        const double *value = PyArray_DATA(values);
-        const uint32_t *row = rows ? PyArray_DATA(rows) : NULL;
-        for (size_t i = 0; i < size; i++)
-            x[i] = (pyad_operand){value[i], row && row[i] ? row[i] - 1 : PYAD_CONSTANT};
-    }
-    if (a && status == 0) {
-        Py_DECREF(values);
-        Py_XDECREF((PyObject *)rows);
-    }
-    Py_XDECREF((PyObject *)a);
-    return status;
-}
-
-/* Arrays for the nodes of a block's results and sources on the tape being recorded. */
-static PyObject *recorded_outputs(python_rule *r, TapeObject *tape, const pyad_block *b)
-{
-    Py_ssize_t count = PyTuple_GET_SIZE(r->outputs);
-    PyObject *tuple = PyTuple_New(count);
-    uint32_t start = b->start, block = pyad_tape_block_of(tape->core, b->start);
-    for (Py_ssize_t i = 0; tuple && i < count; i++) {
-        Py_ssize_t sides[NPY_MAXDIMS];
-        PyObject *shape = PyTuple_GET_ITEM(r->outputs, i);
-        int ndim = shape_read(shape, sides);
-        size_t size = size_of(shape);
-        ArrayObject *a = ndim < 0 ? NULL
-                                  : array_new(storage_of_run(tape, block, start, size),
-                                              ndim, sides, NULL, 0);
-        if (!a) {
-            Py_DECREF(tuple);
-            return NULL;
-        }
-        PyTuple_SET_ITEM(tuple, i, (PyObject *)a);
-        start += (uint32_t)size;
-    }
-    return tuple;
-}
-
-static PyObject *recorded_inputs(python_rule *r, TapeObject *tape, const pyad_block *b)
-{
-    Py_ssize_t count = PyTuple_GET_SIZE(r->inputs);
-    PyObject *tuple = PyTuple_New(count);
-    for (Py_ssize_t i = 0; tuple && i < count; i++) {
-        Py_ssize_t sides[NPY_MAXDIMS];
-        PyObject *shape = PyTuple_GET_ITEM(r->inputs, i), *a = NULL;
-        const pyad_source *source = &tape->core->sources[b->first_source + (uint32_t)i];
-        int ndim = shape_read(shape, sides);
-        if (ndim >= 0 && source->node == PYAD_CONSTANT)
-            a = shaped(shape, pyad_source_values(tape->core, source));
-        else if (ndim >= 0 && (ndim == 0 || source->block == PYAD_NO_BLOCK))
-            a = array_of_shaped(
-                tape, shape,
-                &(pyad_operand){tape->core->values[source->node], source->node});
-        else if (ndim >= 0)
-            a = (PyObject *)array_new(
-                storage_of_run(tape, source->block, source->node, size_of(shape)), ndim,
-                sides, NULL, 0);
-        if (!a) {
-            Py_DECREF(tuple);
-            return NULL;
-        }
-        PyTuple_SET_ITEM(tuple, i, a);
-    }
-    return tuple;
-}
-
-/* The tape whose core this is: recorded sweeps run on the tape of the thread. */
-static TapeObject *owner_of(const pyad_tape *core)
-{
-    TapeObject *tape = tape_here();
-    if (tape && tape->core != core)
-        raise_error(PYAD_ERROR_MIXED_TAPES, "a recorded sweep");
-    return tape && tape->core == core ? tape : NULL;
-}
-
-static int rule_record_reverse(pyad_rule *rule, pyad_tape *core, uint32_t block,
-                               const pyad_operand *own, pyad_operand *const *shares)
-{
-    PyGILState_STATE state = PyGILState_Ensure();
-    python_rule *r = (python_rule *)rule;
-    TapeObject *tape = owner_of(core);
-    const pyad_block b = core->blocks[block];
-    Py_ssize_t outputs = PyTuple_GET_SIZE(r->outputs);
-    PyObject *g = tape ? PyTuple_New(outputs) : NULL;
-    for (Py_ssize_t i = 0; g && i < outputs; i++) {
-        PyObject *shape = PyTuple_GET_ITEM(r->outputs, i);
-        PyObject *a = array_of_shaped(tape, shape, own);
-        if (!a) {
-            Py_CLEAR(g);
-            break;
-        }
-        PyTuple_SET_ITEM(g, i, a);
-        own += size_of(shape);
-    }
-    PyObject *out = g ? recorded_outputs(r, tape, &b) : NULL;
-    PyObject *in = out ? recorded_inputs(r, tape, &b) : NULL;
-    PyObject *adjoints =
-        in ? checked(r->inputs, PyObject_CallFunctionObjArgs(r->vjp, g, out, in, NULL))
-           : NULL;
-    int status = adjoints ? PYAD_OK : fail();
-    for (Py_ssize_t i = 0; !status && i < PyTuple_GET_SIZE(adjoints); i++)
-        if (shares[i] &&
-            operands_of(tape, PyTuple_GET_ITEM(adjoints, i),
-                        size_of(PyTuple_GET_ITEM(r->inputs, i)), shares[i]) < 0)
-            status = fail();
-    Py_XDECREF(adjoints);
-    Py_XDECREF(in);
-    Py_XDECREF(out);
-    Py_XDECREF(g);
     PyGILState_Release(state);
     return status;
 }
@@ -355,41 +295,99 @@ static int rule_forward(pyad_rule *rule, const pyad_tape *tape, uint32_t block,
     PyGILState_STATE state = PyGILState_Ensure();
     python_rule *r = (python_rule *)rule;
     const pyad_block *b = &tape->blocks[block];
-    PyObject *out = values_of_outputs(r, tape->values + b->start);
-    const double **numbers = out ? sources_of(tape, b) : NULL;
-    PyObject *in = numbers ? values_of_inputs(r, numbers) : NULL, *found = NULL;
-    PyMem_Free(numbers);
-    PyObject *given = in ? PyTuple_New(PyTuple_GET_SIZE(r->inputs)) : NULL;
-    for (Py_ssize_t i = 0; given && i < PyTuple_GET_SIZE(given); i++) {
-        PyObject *t = tangents[i] ? shaped(PyTuple_GET_ITEM(r->inputs, i), tangents[i])
-                                  : Py_NewRef(Py_None);
-        if (!t) {
-            Py_CLEAR(given);
-            break;
-        }
-        PyTuple_SET_ITEM(given, i, t);
-    }
-    if (given)
-        found = tangents_of(r, out, in, given);
-    int status = found ? PYAD_OK : fail();
-    for (Py_ssize_t i = 0; !status && i < PyTuple_GET_SIZE(r->outputs); i++) {
-        size_t size = size_of(PyTuple_GET_ITEM(r->outputs, i));
-        PyArrayObject *t = (PyArrayObject *)PyArray_FROMANY(
-            PyTuple_GET_ITEM(found, i), NPY_DOUBLE, 0, 0, NPY_ARRAY_CARRAY_RO);
-        if (t && (size_t)PyArray_SIZE(t) != size)
-            raise_error(PYAD_ERROR_ARGUMENTS,
-                        "a rule returned a tangent of another shape than its output");
-        if (!t || PyErr_Occurred())
-            status = fail();
-        else
-            memcpy(result, PyArray_DATA(t), size * sizeof(double));
-        Py_XDECREF((PyObject *)t);
-        result += size;
-    }
+    const double **in = sources_of(tape, b);
+    PyObject *out = NULL, *inputs = NULL, *given = NULL;
+    if (in)
+        out = tuple_of(r->outputs, next_values,
+                       (material){.values = tape->values + b->start});
+    if (out)
+        inputs = tuple_of(r->inputs, own_values, (material){.each_values = in});
+    if (inputs)
+        given = tuple_of(r->inputs, own_values, (material){.each_values = tangents});
+    PyMem_Free(in);
+    PyObject *found = given ? tangents_of(r, out, inputs, given) : NULL;
+    int status = found ? store_results(r, found, result) : fail();
     Py_XDECREF(found);
     Py_XDECREF(given);
+    Py_XDECREF(inputs);
+    Py_XDECREF(out);
+    PyGILState_Release(state);
+    return status;
+}
+
+/* ---- recorded sweeps -------------------------------------------------------------- */
+
+/* The tape whose core this is: recorded sweeps run on the tape of the thread. */
+static TapeObject *owner_of(const pyad_tape *core)
+{
+    TapeObject *tape = tape_here();
+    if (tape && tape->core != core)
+        raise_error(PYAD_ERROR_MIXED_TAPES, "a recorded sweep");
+    return tape && tape->core == core ? tape : NULL;
+}
+
+/* The operands of what a rule returned for one array. */
+static int operands_of(TapeObject *tape, PyObject *given, size_t size, pyad_operand *x)
+{
+    PyArrayObject *values = NULL, *rows = NULL;
+    if (given == Py_None) {
+        for (size_t i = 0; i < size; i++)
+            x[i] = (pyad_operand){0, PYAD_CONSTANT};
+        return 0;
+    }
+    ArrayObject *a = array_from(given, "an adjoint of a rule");
+    int status = a ? array_parts(a, tape, &values, &rows) : -1;
+    if (status == 0 && (size_t)a->size != size) {
+        raise_error(PYAD_ERROR_ARGUMENTS,
+                    "a rule returned an adjoint of another shape than its input");
+        status = -1;
+    }
+    const uint32_t *row = rows ? PyArray_DATA(rows) : NULL;
+    if (status == 0 && row)
+        status = array_check_rows(size, row);
+    for (size_t i = 0; status == 0 && i < size; i++)
+        x[i] = (pyad_operand){((const double *)PyArray_DATA(values))[i],
+                              row && row[i] ? row[i] - 1 : PYAD_CONSTANT};
+    Py_XDECREF((PyObject *)values);
+    Py_XDECREF((PyObject *)rows);
+    Py_XDECREF((PyObject *)a);
+    return status;
+}
+
+/* What a rule is given of its block on the tape being recorded. */
+static int read_recorded(python_rule *r, TapeObject *tape, uint32_t block, PyObject **out,
+                         PyObject **in)
+{
+    const pyad_block b = tape->core->blocks[block]; /* the tape may move */
+    const material of = {.tape = tape, .block = &b, .number = block, .start = b.start};
+    *out = tuple_of(r->outputs, next_result, of);
+    *in = *out ? tuple_of(r->inputs, own_source, of) : NULL;
+    return *in ? 0 : -1;
+}
+
+static int rule_record_reverse(pyad_rule *rule, pyad_tape *core, uint32_t block,
+                               const pyad_operand *own, pyad_operand *const *shares)
+{
+    PyGILState_STATE state = PyGILState_Ensure();
+    python_rule *r = (python_rule *)rule;
+    TapeObject *tape = owner_of(core);
+    PyObject *g = NULL, *out = NULL, *in = NULL, *adjoints = NULL;
+    if (tape)
+        g = tuple_of(r->outputs, next_operands,
+                     (material){.tape = tape, .operands = own});
+    if (g && read_recorded(r, tape, block, &out, &in) == 0)
+        adjoints =
+            checked(r->inputs, PyObject_CallFunctionObjArgs(r->vjp, g, out, in, NULL));
+    int status = adjoints ? PYAD_OK : fail();
+    for (Py_ssize_t i = 0; !status && i < PyTuple_GET_SIZE(adjoints); i++)
+        if (shares[i] &&
+            operands_of(tape, PyTuple_GET_ITEM(adjoints, i),
+                        size_of(PyTuple_GET_ITEM(r->inputs, i)), shares[i]) < 0)
+            status = fail();
+    Py_XDECREF(adjoints);
     Py_XDECREF(in);
     Py_XDECREF(out);
+    Py_XDECREF(g);
     PyGILState_Release(state);
     return status;
 }
@@ -400,22 +398,11 @@ static int rule_record_forward(pyad_rule *rule, pyad_tape *core, uint32_t block,
     PyGILState_STATE state = PyGILState_Ensure();
     python_rule *r = (python_rule *)rule;
     TapeObject *tape = owner_of(core);
-    const pyad_block b = core->blocks[block];
-    PyObject *out = tape ? recorded_outputs(r, tape, &b) : NULL, *found = NULL;
-    PyObject *in = out ? recorded_inputs(r, tape, &b) : NULL;
-    PyObject *given = in ? PyTuple_New(PyTuple_GET_SIZE(r->inputs)) : NULL;
-    for (Py_ssize_t i = 0; given && i < PyTuple_GET_SIZE(given); i++) {
-        PyObject *t = tangents[i] ? array_of_shaped(tape, PyTuple_GET_ITEM(r->inputs, i),
-                                                    tangents[i])
-                                  : Py_NewRef(Py_None);
-        if (!t) {
-            Py_CLEAR(given);
-            break;
-        }
-        PyTuple_SET_ITEM(given, i, t);
-    }
-    if (given)
-        found = tangents_of(r, out, in, given);
+    PyObject *out = NULL, *in = NULL, *given = NULL;
+    if (tape && read_recorded(r, tape, block, &out, &in) == 0)
+        given = tuple_of(r->inputs, own_operands,
+                         (material){.tape = tape, .each_operands = tangents});
+    PyObject *found = given ? tangents_of(r, out, in, given) : NULL;
     int status = found ? PYAD_OK : fail();
     for (Py_ssize_t i = 0; !status && i < PyTuple_GET_SIZE(r->outputs); i++) {
         size_t size = size_of(PyTuple_GET_ITEM(r->outputs, i));

@@ -193,11 +193,8 @@ PyObject *array_linear(PyObject *module, PyObject *args)
         raise_error(PYAD_ERROR_ARGUMENTS, "_array_linear: the parts do not fit together");
         status = -1;
     }
-    for (size_t k = 0; status == 0 && k < entries; k++)
-        if (rows[k] == ENDED_ROW || rows[k] > tape->core->length) {
-            raise_error(PYAD_ERROR_STALE, "of an element of an array");
-            status = -1;
-        }
+    if (status == 0)
+        status = array_check_rows(entries, rows);
     if (status == 0 && count && tape_check_idle(tape) == 0) {
         int failed =
             pyad_block_linear(tape->core, count, PyArray_DATA(array[0]), first, entries,
