@@ -4,7 +4,8 @@ Value and gradient of `pyad.compile(f)`, as a multiple of evaluating `f` on plai
 NumPy arrays in the same run: the median over the rounds and, in parentheses, the shortest time over
 the shortest time. Scalar problems get their variables as one array. CasADi's function is called
 through its buffer interface. Each gradient is checked before it is timed. The last column is what
-recording and compiling cost, in eager gradients of pyad.
+recording and compiling cost, in eager gradients of pyad. The table of calls is that of
+bench/calls.py.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ import pyad
 from bench.array_problems import ArrayProblem, check, headline
 from bench.array_problems import gaussian_sine as gaussian_sine_arrays
 from bench.array_problems import rosenbrock as rosenbrock_arrays
-from bench.array_tools import Pyad
+from bench.array_tools import Pyad, PyadGrad
+from bench.calls import calls, unit
 from bench.measure import Effort, Ratio, interleaved, machine
 from bench.problems import Problem, check_gradient, namespace, problems
 from bench.tools import CasadiSX, Plain, PyadEager
@@ -91,10 +93,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         unit = Plain.prepare(problem)
         ratios = interleaved(unit, contenders, effort)
         result[str(problem)] = _print_row(str(problem), names, ratios, partial(compiled, problem))
-    names = [COMPILED, Pyad.name]
+    names = [COMPILED, Pyad.name, PyadGrad.name]
     _print_head("arrays, times plain NumPy", names)
     for arrays in array_problems(tiny=options.tiny):
-        contenders = {COMPILED: compiled_arrays(arrays), Pyad.name: Pyad.prepare(arrays)}
+        contenders = {tool.name: tool.prepare(arrays) for tool in (Pyad, PyadGrad)}
+        contenders[COMPILED] = compiled_arrays(arrays)
         for call in contenders.values():
             check(arrays, call())
             check(arrays, call())
@@ -102,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result[arrays.name] = _print_row(
             arrays.name, names, ratios, partial(compiled_arrays, arrays)
         )
+    result["calls"] = _print_calls(effort)
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
     return 0
@@ -121,6 +125,16 @@ def _print_row(
     _print_cells(name, *(str(ratios[tool]) for tool in names), f"{first:.1f} eager")
     row: dict[str, Any] = {tool: asdict(ratio) for tool, ratio in ratios.items()}
     return {**row, "first call": first}
+
+
+def _print_calls(effort: Effort) -> dict[str, Any]:
+    ratios = interleaved(unit, calls(), effort)
+    print("\ncalls of x*x + x*y, times np.add(x, x): median (best)\n")
+    _print_cells("value and gradient", "times", "us")
+    print("|---" + "|--:" * 2 + "|")
+    for name, ratio in ratios.items():
+        _print_cells(name, str(ratio), f"{1e6 * ratio.seconds:.2f}")
+    return {name: asdict(ratio) for name, ratio in ratios.items()}
 
 
 def _print_cells(*cells: str) -> None:

@@ -57,7 +57,7 @@ def quick(p: Any) -> Any:
     return p
 
 
-Named = collections.namedtuple("Named", "a b")  # noqa: PYI024
+Named = collections.namedtuple("Named", "a b")
 
 ANSWERED = {
     "float": (1.5, -2.5),
@@ -350,7 +350,7 @@ def test_noticed_in_functions() -> None:
     scale = 1.0
 
     def f(x: Any) -> Any:
-        return inner(x) * scale
+        return inner(x) * scale  # noqa: F821  (deleted below)
 
     p = pyad.compile(f)
     assert (p(1.0), p(1.0)) == (6.0, 6.0)
