@@ -351,6 +351,47 @@ static void find_last_reads(pyad_program *p)
     }
 }
 
+/* ---- inputs that may stand elsewhere --------------------------------------------------
+ */
+
+enum { LOOSE = 512, MOST_LOOSE = 32 };
+
+static void read_elsewhere(void *data, size_t step, size_t slot, size_t count)
+{
+    later *l = data;
+    l->others |= step != l->step && slot < l->end && l->from < slot + count;
+}
+
+static int find_loose(pyad_program *p)
+{
+    p->loose = pyad_buffer_new(MOST_LOOSE * sizeof *p->loose);
+    if (!p->loose)
+        return PYAD_ERROR_NO_MEMORY;
+    for (size_t i = 0; i < p->step_count && p->loose_count < MOST_LOOSE - 1; i++) {
+        const program_step *t = &p->steps[i];
+        const program_block *b = t->op == PROGRAM_BLOCK ? &p->blocks[t->a] : NULL;
+        if (!b || b->kind != PYAD_BLOCK_PRODUCT)
+            continue;
+        program_source *x = p->sources + b->source;
+        if (x[0].at < x[1].at + x[1].count && x[1].at < x[0].at + x[0].count)
+            continue;
+        for (int k = 0; k < 2; k++) {
+            const size_t end = (size_t)x[k].at + x[k].count;
+            later l = {i, x[k].at, end, 0};
+            if (x[k].count < LOOSE || !is_input(p, x[k].at) || !is_input(p, end - 1) ||
+                (x[k].active && !x[k].alone))
+                continue;
+            visit_all(p, read_elsewhere, &l);
+            if (l.others)
+                continue;
+            p->loose[p->loose_count++] =
+                (program_range){(uint32_t)(x[k].at - p->constants), x[k].count};
+            x[k].loose = (uint32_t)p->loose_count;
+        }
+    }
+    return PYAD_OK;
+}
+
 /* ---- inputs whose adjoints are added to -------------------------------------------- */
 
 typedef struct {
@@ -457,11 +498,13 @@ static int find_chains(pyad_program *p);
 int program_find_chains(pyad_program *p)
 {
     for (size_t i = 0; i < p->source_count; i++)
-        p->sources[i].alone = 0;
+        p->sources[i].alone = 0, p->sources[i].loose = 0;
     for (size_t i = 0; i < p->block_count; i++)
         p->blocks[i].set_by_chain = 0;
     find_last_reads(p);
-    const int status = find_chains(p);
+    int status = find_chains(p);
+    if (!status)
+        status = find_loose(p);
     return status ? status : find_cleared(p);
 }
 
@@ -525,9 +568,15 @@ static int find_chains(pyad_program *p)
 
 enum { TILE = 512 };
 
-size_t program_chain_room(const pyad_program *p)
+size_t program_tiles(const pyad_program *p)
 {
-    return p->chain_count ? (3 * p->longest + 4) * TILE : 0;
+    const size_t chains = p->chain_count ? (3 * p->longest + 4) * TILE : 0;
+    return chains > 4 * PYAD_TILE ? chains : 4 * PYAD_TILE;
+}
+
+program_place *program_places(const pyad_program *p, double *room)
+{
+    return (program_place *)(room + 2 * p->slots + program_tiles(p));
 }
 
 typedef struct {

@@ -227,6 +227,11 @@ static int NAME(one_by_one)(const pyad_program *p, const program_block *b, doubl
             const int wanted = adjoints && x[i].active;
             from[i] = LANES == 1 ? v + x[i].at : at;
             shares[i] = !wanted ? NULL : LANES == 1 ? adjoints + x[i].at : share;
+            if (LANES == 1 && x[i].loose) {
+                const program_place *place = &program_places(p, v)[x[i].loose - 1];
+                from[i] = place->values;
+                shares[i] = wanted ? place->gradient : NULL;
+            }
             for (size_t k = 0; LANES > 1 && k < x[i].count; k++) {
                 at[k] = v[AT(x[i].at + k) + l];
                 share[k] = 0;

@@ -57,6 +57,7 @@ typedef struct {
     int active;
     int alone; /* chain.c: nobody reads these slots later: their adjoints are set, not
                   added to, when those of the block are passed on */
+    uint32_t loose; /* chain.c: 1 + its number among program->loose, or 0 */
 } program_source;
 
 typedef struct {
@@ -105,6 +106,13 @@ typedef struct {
     uint32_t from, count;
 } program_range;
 
+/* Where the numbers of a run of inputs stand, and where their derivatives go. */
+typedef struct {
+    const double *values;
+    double *gradient;
+} program_place;
+_Static_assert(sizeof(program_place) <= 2 * sizeof(double), "a place takes two numbers");
+
 struct pyad_program {
     size_t constants, inputs, slots;
     size_t step_count, group_count, list_count, block_count, source_count, place_count;
@@ -127,6 +135,9 @@ struct pyad_program {
     size_t chain_count, link_count, longest; /* the steps of the longest chain */
     program_range *cleared; /* of the inputs: those whose adjoints a sweep adds to */
     size_t cleared_count;
+    program_range *loose; /* of the inputs: runs that one product reads and nobody else,
+                             which may stand elsewhere than in their slots */
+    size_t loose_count;
     int fused;   /* behind the last chain, adjoints depend on no value */
     int direct;  /* of the inputs it alone knows */
     int covered; /* and stores the adjoints of all of them */

@@ -7,11 +7,14 @@
 
 size_t pyad_program_room(const pyad_program *p)
 {
-    const size_t chains = program_chain_room(p);
-    return 2 * p->slots + (chains > one_TILES ? chains : one_TILES);
+    return 2 * p->slots + program_tiles(p) + 2 * p->loose_count;
 }
 
-void pyad_program_prepare(const pyad_program *p, double *room) { one_prepare(p, room); }
+void pyad_program_prepare(const pyad_program *p, double *room)
+{
+    one_prepare(p, room);
+    pyad_program_take_back(p, room);
+}
 
 double *pyad_program_given(const pyad_program *p, double *room)
 {
@@ -21,6 +24,29 @@ double *pyad_program_given(const pyad_program *p, double *room)
 double *pyad_program_slopes(const pyad_program *p, double *room)
 {
     return room + p->slots + p->constants;
+}
+
+int pyad_program_lend(const pyad_program *p, double *room, size_t from, size_t count,
+                      const double *values, double *gradient)
+{
+    program_place *places = program_places(p, room);
+    for (size_t i = 0; i < p->loose_count; i++)
+        if (p->loose[i].from == from && p->loose[i].count == count) {
+            if (values)
+                places[i].values = values;
+            if (gradient)
+                places[i].gradient = gradient;
+            return 1;
+        }
+    return 0;
+}
+
+void pyad_program_take_back(const pyad_program *p, double *room)
+{
+    program_place *places = program_places(p, room);
+    for (size_t i = 0; i < p->loose_count; i++)
+        places[i] = (program_place){pyad_program_given(p, room) + p->loose[i].from,
+                                    pyad_program_slopes(p, room) + p->loose[i].from};
 }
 
 static void give(const pyad_program *p, double *room, const double *inputs)

@@ -207,27 +207,30 @@ static RoomObject *take_room(const PlanObject *plan)
 /* The numbers of the arguments: 1, with *given where they stand; 0 if they do not fit; -1
  * with an exception. */
 static int read_arguments(const PlanObject *plan, PyObject *args, PyObject *kwargs,
-                          double *into, const double **given)
+                          double *room, const double **given)
 {
     const Py_ssize_t count = PyTuple_GET_SIZE(args),
                      names = PyTuple_GET_SIZE(plan->names);
+    double *into = pyad_program_given(plan->core, room);
+    size_t at = 0;
     *given = into;
     for (Py_ssize_t i = 0; i < count + names; i++) {
         const FormObject *form = form_at(plan->forms, i);
+        const size_t size = form_size(form);
         PyObject *x = i < count ? PyTuple_GET_ITEM(args, i)
                                 : PyDict_GetItemWithError(
                                       kwargs, PyTuple_GET_ITEM(plan->names, i - count));
         if (!x)
             return PyErr_Occurred() ? -1 : 0;
-        const double *all = form_size(form) == plan->size ? form_data(form, x) : NULL;
-        if (all) {
-            *given = all;
-            continue;
+        const double *data = form_data(form, x);
+        if (data && size == plan->size) {
+            *given = data;
+        } else if (!data || !pyad_program_lend(plan->core, room, at, size, data, NULL)) {
+            const int status = form_read(form, x, into + at);
+            if (status <= 0)
+                return status;
         }
-        const int status = form_read(form, x, into);
-        if (status <= 0)
-            return status;
-        into += form_size(form);
+        at += size;
     }
     return 1;
 }
@@ -254,50 +257,72 @@ static int run(const PlanObject *plan, RoomObject *room, const double *given,
     return 1;
 }
 
-/* Where the gradient goes: into a new array if there is nothing else, *array. */
-static double *place_of_gradient(const PlanObject *plan, RoomObject *room,
-                                 PyObject **array)
+/* A new array if the program puts derivative number i of the gradient there by itself,
+ * *slopes then being its numbers if there are no others; else NULL without an exception.
+ */
+static PyObject *array_for(const PlanObject *plan, double *room, Py_ssize_t i,
+                           double **slopes)
 {
-    double *place = pyad_program_slopes(plan->core, room->numbers);
-    if (!plan->is_tuple && form_size(form_at(plan->chosen, 0)) == plan->size)
-        *array = form_empty(form_at(plan->chosen, 0), &place);
-    return place;
+    const FormObject *form = form_at(plan->chosen, i);
+    const size_t at = (size_t)plan->at[i], size = form_size(form);
+    const int is_all = size == plan->size && !plan->is_tuple;
+    double *data;
+    if (!is_all && !pyad_program_lend(plan->core, room, at, size, NULL, NULL))
+        return NULL;
+    PyObject *array = form_empty(form, &data);
+    if (array && is_all)
+        *slopes = data;
+    else if (array)
+        pyad_program_lend(plan->core, room, at, size, NULL, data);
+    return array;
 }
 
-static PyObject *gradient_of(const PlanObject *plan, const double *slopes)
+/* Makes room for the gradient: 0 with *gradient as far as it is there already, or -1 with
+ * an exception. */
+static int begin_gradient(const PlanObject *plan, double *room, double **slopes,
+                          PyObject **gradient)
 {
-    const Py_ssize_t count = PyTuple_GET_SIZE(plan->chosen);
-    if (!plan->is_tuple)
-        return form_build(form_at(plan->chosen, 0), slopes + plan->at[0]);
-    PyObject *all = PyTuple_New(count);
-    for (Py_ssize_t i = 0; all && i < count; i++) {
-        PyObject *item = form_build(form_at(plan->chosen, i), slopes + plan->at[i]);
-        if (item)
-            PyTuple_SET_ITEM(all, i, item);
-        else
-            Py_CLEAR(all);
+    *slopes = pyad_program_slopes(plan->core, room);
+    if (!plan->is_tuple) {
+        *gradient = array_for(plan, room, 0, slopes);
+    } else {
+        const Py_ssize_t count = PyTuple_GET_SIZE(plan->chosen);
+        *gradient = PyTuple_New(count);
+        for (Py_ssize_t i = 0; *gradient && i < count; i++)
+            PyTuple_SET_ITEM(*gradient, i, array_for(plan, room, i, slopes));
     }
-    return all;
+    return PyErr_Occurred() ? -1 : 0;
 }
 
-/* After a run the result, or (value, gradient); steals the gradient where it is an array
- * already. */
-static PyObject *value_with(const PlanObject *plan, const RoomObject *room,
-                            const double *slopes, PyObject *gradient)
+/* The gradient after the run, as an object of its own; NULL with an exception. */
+static PyObject *end_gradient(const PlanObject *plan, const double *slopes,
+                              PyObject *gradient)
+{
+    if (!plan->is_tuple)
+        return gradient ? Py_NewRef(gradient)
+                        : form_build(form_at(plan->chosen, 0), slopes + plan->at[0]);
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(gradient); i++) {
+        if (PyTuple_GET_ITEM(gradient, i))
+            continue;
+        PyObject *item = form_build(form_at(plan->chosen, i), slopes + plan->at[i]);
+        if (!item)
+            return NULL;
+        PyTuple_SET_ITEM(gradient, i, item);
+    }
+    return Py_NewRef(gradient);
+}
+
+/* After a run the result, or (value, gradient); NULL with an exception. */
+static PyObject *result_of(const PlanObject *plan, const RoomObject *room,
+                           const double *slopes, PyObject *gradient)
 {
     if (!slopes)
         return form_build((FormObject *)plan->outputs, room->results);
-    if (!gradient)
-        gradient = gradient_of(plan, slopes);
-    PyObject *value = gradient ? PyFloat_FromDouble(room->results[0]) : NULL;
-    PyObject *both = value ? PyTuple_New(2) : NULL;
-    if (!both) {
-        Py_XDECREF(value);
-        Py_XDECREF(gradient);
-        return NULL;
-    }
-    PyTuple_SET_ITEM(both, 0, value);
-    PyTuple_SET_ITEM(both, 1, gradient);
+    PyObject *slope = end_gradient(plan, slopes, gradient);
+    PyObject *value = slope ? PyFloat_FromDouble(room->results[0]) : NULL;
+    PyObject *both = value ? PyTuple_Pack(2, value, slope) : NULL;
+    Py_XDECREF(value);
+    Py_XDECREF(slope);
     return both;
 }
 
@@ -312,18 +337,14 @@ static PyObject *answer(const PlanObject *plan, PyObject *args, PyObject *kwargs
     const double *given;
     double *slopes = NULL;
     PyObject *gradient = NULL, *result = NULL;
-    int status = read_arguments(plan, args, kwargs,
-                                pyad_program_given(plan->core, room->numbers), &given);
-    if (status > 0 && with_gradient) {
-        slopes = place_of_gradient(plan, room, &gradient);
-        if (PyErr_Occurred())
-            status = -1;
-    }
+    int status = read_arguments(plan, args, kwargs, room->numbers, &given);
+    if (status > 0 && with_gradient)
+        status = begin_gradient(plan, room->numbers, &slopes, &gradient) < 0 ? -1 : 1;
     *ran |= status > 0;
     if (status > 0 && run(plan, room, given, slopes))
-        result = value_with(plan, room, slopes, gradient);
-    else
-        Py_XDECREF(gradient);
+        result = result_of(plan, room, slopes, gradient);
+    Py_XDECREF(gradient);
+    pyad_program_take_back(plan->core, room->numbers);
     if (PyList_Append(plan->rooms, (PyObject *)room) < 0)
         Py_CLEAR(result);
     Py_DECREF(room);
