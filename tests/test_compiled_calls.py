@@ -193,6 +193,58 @@ def test_gradients_are_arrays_of_their_own() -> None:
     same(p.value_and_grad(x, w)[1][0], kept[0])
 
 
+def network(x: Any, w: Any, b: Any, scale: Any) -> Any:
+    return (np.tanh(x @ w + b) * scale).sum()
+
+
+@pytest.mark.parametrize("argnums", [0, 1, (0, 1), (1, 2, 0), (0, 1, 2, 3)], ids=str)
+def test_large_products_run_after_run(argnums: Any) -> None:
+    generator = np.random.default_rng(2)
+    x, w, b = generator.normal(size=(40, 30)), generator.normal(size=(30, 50)), np.ones(50)
+    p, eager = pyad.compile(network, argnums), pyad.value_and_grad(network, argnums)
+    p.value_and_grad(x, w, b, 2.0)
+    quick(p)
+    kept: list[Any] = []
+    for scale in (1.5, 0.0, -2.0):  # without adjoints nothing is left of the run before
+        for a, c in ((x, w), (x[::-1], w), (np.asfortranarray(x), w[:, ::-1]), (x, w)):
+            got, expected = p.value_and_grad(a, c, b, scale), eager(a, c, b, scale)
+            assert got[0] == pytest.approx(expected[0], rel=1e-12)
+            found, known = (g[1] if isinstance(argnums, tuple) else g[1:] for g in (got, expected))
+            for g, h in zip(found, known, strict=True):
+                np.testing.assert_allclose(g, h, rtol=1e-11, atol=1e-11)
+            kept += [(g, np.array(g)) for g in found]
+    for g, before in kept:
+        np.testing.assert_array_equal(g, before)
+
+
+def test_a_product_of_one_array_with_itself() -> None:
+    x = np.random.default_rng(3).normal(size=(30, 30))
+    for f in (lambda a, c: np.tanh(a @ c).sum(), lambda a, c: np.tanh(a @ a.T @ c).sum() + a.sum()):
+        p, eager = pyad.compile(f, (0, 1)), pyad.value_and_grad(f, (0, 1))
+        for _ in range(3):
+            got, expected = p.value_and_grad(x, x), eager(x, x)
+            for g, h in zip(got[1], expected[1], strict=True):
+                np.testing.assert_allclose(g, h, rtol=1e-10, atol=1e-10)
+
+
+def test_sweeps_with_other_seeds_after_a_call() -> None:
+    def f(x: Any, w: Any) -> Any:
+        return np.tanh(x @ w)[:2, :2].sum(axis=0)
+
+    x, w = np.random.default_rng(4).normal(size=(2, 30, 30))
+    p = pyad.compile(f, (0, 1))
+    p(x, w)
+    expected = pyad.jacobian(f, (0, 1))(x, w)
+    for _ in range(2):
+        p(w, x)
+        for g, h in zip(p.jacobian(x, w), expected, strict=True):
+            np.testing.assert_allclose(g, h, rtol=1e-10, atol=1e-12)
+        pullback = p.vjp(x, w)[1]
+        for seed in ([1.0, 0.0], [0.0, 0.0], [0.0, 1.0]):
+            for g, h in zip(pullback(np.array(seed)), expected, strict=True):
+                np.testing.assert_allclose(g, np.tensordot(seed, h, 1), rtol=1e-10, atol=1e-12)
+
+
 def test_ways_take_turns() -> None:
     p = pyad.compile(lambda x: x[0] * x[1] if x[0] > 0 else x[1] ** 2)
     for x in ([1.0, 2.0], [-1.0, 2.0]):
