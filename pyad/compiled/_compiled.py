@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 import pyad
 from pyad._binding import error
-from pyad.compiled import _files, _to_c
+from pyad.compiled import _batch, _files, _to_c
 from pyad.compiled._arguments import Role, flat, is_numeric, layout_of_shape, shape_of
 from pyad.compiled._evaluator import Evaluator, have_variables, split_numbers
 from pyad.compiled._gradients import Gradient, ValueAndGrad
@@ -67,6 +67,42 @@ class Compiled(Evaluator):
         with run:
             self._remember(shortcuts, args, kwargs, run.program)
             return run.program.result(run.room)
+
+    def batch(
+        self,
+        *args: Any,
+        threads: int | None = None,
+        reduce: str | None = None,
+        shared: Any = (),
+        **kwargs: Any,
+    ) -> Any:
+        """The value of the function at each of many rows, computed side by side.
+
+        Every array among the arguments has a leading axis of rows, in lists, tuples and dicts too,
+        except those of the arguments named in `shared` (positions or names). What has no axis (a
+        number, a text, None) is the same for all rows. Results are those of `p` at each row,
+        stacked along a leading axis: (rows,) for a number, (rows, *shape) for an array.
+        `reduce="sum"` gives their sum over the rows instead, in memory that does not grow with
+        them. `threads` share the work (None: one); results do not depend on their number.
+
+        Guards are asked in each row; rows that need another recording get it, and functions that
+        cannot be replayed are evaluated row by row. Raises `pyad.Error` (a ValueError) where it is
+        not clear what the rows are, or their numbers or results differ; an exception of the
+        function has a note that names the row.
+
+        >>> import numpy as np
+        >>> import pyad
+        >>> p = pyad.compile(lambda x: x[0] * x[1] if x[0] > 0 else x[1])
+        >>> p.batch(np.array([[2.0, 3.0], [-1.0, 4.0], [5.0, 6.0]]))
+        array([ 6.,  4., 30.])
+        >>> p.grad.batch(np.array([[2.0, 3.0], [-1.0, 4.0], [5.0, 6.0]]))
+        array([[3., 2.],
+               [0., 1.],
+               [6., 5.]])
+        >>> p.batch(np.ones((1000, 2)), reduce="sum")
+        1000.0
+        """
+        return _batch.values(self, args, kwargs, threads, reduce, shared)
 
     # ---- first derivatives --------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyad
+from pyad.compiled import _batch
 from pyad.compiled._arguments import NUMBER, Branch, Shaped
 from pyad.compiled._evaluator import Evaluator, split_numbers
 
@@ -55,6 +56,34 @@ class ValueAndGrad:
                 p._remember(shortcuts, args, kwargs, run.program)
         return value, gradient
 
+    def batch(
+        self,
+        *args: Any,
+        threads: int | None = None,
+        reduce: str | None = None,
+        shared: Any = (),
+        **kwargs: Any,
+    ) -> Any:
+        """(values, gradients) of many rows, as `Compiled.batch` takes them.
+
+        Values have the shape (rows,), gradients that of the arguments with a leading axis of rows;
+        also those in arguments that all rows share. With `reduce="sum"` both belong to the sum of
+        the values: one number, and in shared arguments the sum of the gradients of all rows.
+
+        >>> import numpy as np
+        >>> import pyad
+        >>> @pyad.compile
+        ... def loss(w, x, y):
+        ...     return (np.dot(w, x) - y) ** 2
+        >>> w, X, y = np.array([1.0, 2.0]), np.eye(2), np.array([0.5, 0.0])
+        >>> loss.value_and_grad.batch(w, X, y, shared=0)
+        (array([0.25, 4.  ]), array([[1., 0.],
+               [0., 4.]]))
+        >>> loss.value_and_grad.batch(w, X, y, shared=0, reduce="sum")
+        (4.25, array([1., 4.]))
+        """
+        return _batch.gradients(self.compiled, args, kwargs, threads, reduce, shared)
+
     def _eagerly(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         p = self.compiled
         return pyad.value_and_grad(p.f, p.argnums, p.has_aux)(*args, **kwargs)
@@ -72,6 +101,23 @@ class Gradient:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The gradient; with `has_aux` (gradient, aux)."""
         value, slope = self._both(*args, **kwargs)
+        return (slope, value[1]) if self.compiled.has_aux else slope
+
+    def batch(
+        self,
+        *args: Any,
+        threads: int | None = None,
+        reduce: str | None = None,
+        shared: Any = (),
+        **kwargs: Any,
+    ) -> Any:
+        """The gradients of many rows, as `p.value_and_grad.batch` gives them.
+
+        With `has_aux` (gradients, aux).
+        """
+        value, slope = self._both.batch(
+            *args, threads=threads, reduce=reduce, shared=shared, **kwargs
+        )
         return (slope, value[1]) if self.compiled.has_aux else slope
 
     def __repr__(self) -> str:

@@ -116,6 +116,8 @@ class Program:
         self._all_rooms: list[Room] = []
 
     is_loaded = False
+    rows = 0
+    """Of batches that it answered."""
 
     @classmethod
     def of(cls, program: Any, inputs: Layout, outputs: Layout) -> Program:
@@ -223,7 +225,7 @@ class Program:
     @property
     def runs(self) -> int:
         """How many runs came to their end."""
-        return sum(room.runs for room in self._all_rooms)
+        return self.rows + sum(room.runs for room in self._all_rooms)
 
     def describe(self) -> dict[str, int]:
         """The figures of `pyad_program_info`."""
