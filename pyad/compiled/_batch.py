@@ -51,7 +51,7 @@ AT_ONCE = 2**16
 another recording is no more than this."""
 LANES = 8
 """Rows side by side in C (csrc/program/batch.c)."""
-_PART = 2**21
+_PART = 2**23
 """Numbers of working memory times rows of a part."""
 
 
@@ -209,7 +209,7 @@ class _Batch:
         seeds = self._seeds(program)
         if seeds is None or sum(x.size for x in inputs) != program.size:
             return rows
-        size = max(16 * LANES, _PART // program.room_size // LANES * LANES)
+        size = max(LANES, _PART // program.room_size // LANES * LANES)
         if not self.summed:
             self.results.matrix(program.count)
         parts = [rows[i : i + size] for i in range(0, rows.size, size)]
