@@ -98,10 +98,12 @@ static int write_gradients(const batch *s, size_t row, size_t rows,
     return PYAD_OK;
 }
 
-/* What was rounded off goes into the sums. */
+/* What was rounded off goes into the sums, if nobody asks for it. */
 static void finish_sums(const batch *s)
 {
     const double *rest = s->rests;
+    if (s->b->rests)
+        return;
     for (size_t i = 0; i < s->p->output_count; i++, rest++)
         if (s->b->outputs && !s->b->output_step)
             s->b->outputs[i] += *rest;
@@ -125,6 +127,8 @@ static int run_rows(const pyad_program *p, const pyad_batch *b, size_t first, si
     double *outputs = memory + rests, *given = outputs + p->output_count;
     double *gradient = given + p->inputs, *room = memory + 3 * rests;
     memset(s.rests, 0, rests * sizeof *s.rests);
+    if (b->rests)
+        s.rests = b->rests;
     pyad_program_prepare(p, room);
     int status = PYAD_OK;
     for (size_t row = first; row < first + rows && !status; row++) {
@@ -178,7 +182,7 @@ int pyad_program_batch(const pyad_program *p, const pyad_batch *b, size_t first,
 {
     if (!rows)
         return PYAD_OK;
-    if (rows == 1 || is_wide(p))
+    if (is_wide(p))
         return run_rows(p, b, first, rows);
     const size_t rests = p->output_count + p->inputs;
     double *memory = pyad_buffer_new(
@@ -193,6 +197,8 @@ int pyad_program_batch(const pyad_program *p, const pyad_batch *b, size_t first,
     s.rests = s.seeds + AT(p->output_count);
     many_prepare(p, room);
     memset(s.rests, 0, rests * sizeof *s.rests);
+    if (b->rests)
+        s.rests = b->rests;
     read_inputs(&s, first, 1, 1);
     int status = PYAD_OK;
     for (size_t row = first; row < first + rows && !status; row += LANES) {

@@ -34,7 +34,7 @@ from pyad.compiled._arguments import (
 )
 from pyad.compiled._evaluator import Evaluator, have_variables
 from pyad.compiled._program import DOUBLES, Program
-from pyad.compiled._recordings import Call
+from pyad.compiled._recordings import Call, Site
 from pyad.compiled._rows import Input, Rows
 from pyad.compiled._stack import Results, Sum, joined
 from pyad.transforms._trees import Branch as TreeBranch
@@ -90,6 +90,8 @@ class _Part(NamedTuple):
     holds: npt.NDArray[np.bool_]
     outputs: Floats
     slopes: list[Floats]
+    rests: list[Floats]
+    """Of the outputs and of each of the slopes what the sum lacks to be exact."""
 
 
 class _Batch:
@@ -141,8 +143,12 @@ class _Batch:
     def _run_some(self, rows: Index) -> None:
         if self.p._state.data is not self.data:
             self._look_at_inputs()
+        data = self.data
         for group in _groups(self.fixed, rows):
-            self._run_alike(group)
+            if self.data is data:
+                self._run_alike(group)
+            else:  # no longer alike
+                self._run_some(group)
 
     def _run_alike(self, rows: Index) -> None:
         """Rows that differ in their inputs only."""
@@ -152,36 +158,49 @@ class _Batch:
             args, kwargs = self.rows.row(int(rows[0]))
             call = p._call(args, kwargs, strict=self.with_slopes)
             site = None if call.is_opaque else state.site("value", call.layout, p.f)
-            for program in () if site is None else site.programs:
-                if program not in tried and not (program.is_open and _handle._is_recording()):
+            for program in self._programs(site):
+                if rows.size and program not in tried:
                     tried.add(program)
                     left = self._replay(program, rows, self.inputs)
                     if site is not None and left.size < rows.size:
                         state.used(site, program, rows.size - left.size)
                     rows = left
-            if rows.size:
-                self._run_one(int(rows[0]))
+            if rows.size and self._run_one(int(rows[0]), tried):
                 rows = rows[1:]
-                if state.data is not self.data:  # another layout
-                    return self._run_some(rows)
+            if state.data is not self.data:  # another layout
+                return self._run_some(rows)
 
-    def _run_one(self, r: int) -> None:
-        """A row that no recording fits yet."""
+    def _programs(self, site: Site | None) -> Sequence[Program]:
+        """The recordings to be tried, in an order that sums do not owe to earlier calls."""
+        found = () if site is None else site.programs
+        if _handle._is_recording():
+            found = tuple([program for program in found if not program.is_open])
+        return sorted(found, key=lambda program: program.number) if self.summed else found
+
+    def _run_one(self, r: int, tried: set[Program]) -> bool:
+        """A row that no recording fits yet; False if it is to be tried again with a new one."""
+        p, state = self.p, self.p._state
         args, kwargs = self.rows.row(r)
         with _naming(r):
-            run = self.p._run("value", self.p._call(args, kwargs, strict=False), args, kwargs)
+            run = p._run("value", p._call(args, kwargs, strict=False), args, kwargs)
             if run is not None:
                 with run:
                     inputs = self.inputs
-                    if self.p._state.data is not self.data:
-                        inputs = self.rows.inputs(set(self.chosen), self.p._state.data)[0]
+                    if state.data is not self.data:
+                        inputs = self.rows.inputs(set(self.chosen), state.data)[0]
+                    elif run.program.reason is None and run.program not in tried:
+                        site = state.site("value", run.program.inputs, p.f)
+                        if site is not None and run.program in site.programs:
+                            state.used(site, run.program, -1)  # it runs again
+                            return False
                     if not self._replay(run.program, np.array([r]), inputs).size:
-                        return
+                        return True
             if self.with_slopes:
-                transform = pyad.value_and_grad(self.p.f, self.p.argnums, self.p.has_aux)
+                transform = pyad.value_and_grad(p.f, p.argnums, p.has_aux)
                 self._place(r, *transform(*args, **kwargs))
             else:
-                self._place(r, self.p._value_eagerly(args, kwargs), None)
+                self._place(r, p._value_eagerly(args, kwargs), None)
+        return True
 
     def _place(self, r: int, value: Any, slope: Any) -> None:
         """The result of one row."""
@@ -207,7 +226,7 @@ class _Batch:
     def _replay(self, program: Program, rows: Index, inputs: list[Input]) -> Index:
         """Run it on some rows; those that do not fit it."""
         seeds = self._seeds(program)
-        if seeds is None or sum(x.size for x in inputs) != program.size:
+        if not rows.size or seeds is None or sum(x.size for x in inputs) != program.size:
             return rows
         size = max(LANES, _PART // program.room_size // LANES * LANES)
         if not self.summed:
@@ -219,12 +238,12 @@ class _Batch:
             left.append(part.rows[~part.holds])
             if self.summed:
                 if good.size:
-                    self.results.add(program.outputs, good.size, part.outputs)
+                    self.results.add(program.outputs, good.size, part.outputs, part.rests[0])
             else:
                 self.results.note(program.outputs, good)
-            for into, x in zip(self.slopes, part.slopes, strict=True):
+            for into, x, rest in zip(self.slopes, part.slopes, part.rests[1:], strict=True):
                 if isinstance(into, Sum) and good.size:
-                    into.add(x)
+                    into.add(x, rest)
         return np.concatenate(left)
 
     def _seeds(self, program: Program) -> Floats | None:
@@ -355,6 +374,9 @@ class _Task:
         self.scattered: list[tuple[Floats, Floats]] = []
         entries = ffi.new("pyad_batch_input[]", max(1, len(self.inputs)))
         slopes: list[Floats] = []
+        count = self.program.count
+        lost = np.zeros(count + self.program.size if batch.summed else 0)
+        rests, at = [lost[:count]], count
         for entry, x in zip(entries, self.inputs, strict=False):
             given = x.part(self.where, size) if x.has_rows else x.array
             entry.count, entry.step = x.size, x.size if x.has_rows else 0
@@ -364,13 +386,16 @@ class _Task:
                 slopes.append(self._target(None if isinstance(into, Sum) else into, x.size))
                 entry.gradient = self._pointer(slopes[-1])
                 entry.gradient_step = 0 if isinstance(into, Sum) else x.size
+                rests.append(lost[at : at + x.size])
+            at += x.size
         job = ffi.new("pyad_batch *", {"inputs": len(self.inputs), "input": entries})
-        count = self.program.count
         outputs = self._target(None if batch.summed else batch.results.matrix(count), count)
         if count:
             job.outputs, job.output_step = self._pointer(outputs), 0 if batch.summed else count
         if batch.with_slopes:
             job.seeds = self._pointer(self.seeds)
+        if batch.summed:
+            job.rests = self._pointer(lost)
         holds = np.zeros(size, np.uint8)
         job.holds = ffi.from_buffer("unsigned char[]", holds)
         try:
@@ -380,7 +405,7 @@ class _Task:
         good = holds.astype(np.bool_)
         for into, found in self.scattered:
             into[rows[good]] = found[good]
-        return _Part(rows, good, outputs, slopes)
+        return _Part(rows, good, outputs, slopes, rests)
 
     def _pointer(self, x: Floats) -> Any:
         self.kept += [x, ffi.from_buffer(DOUBLES, x)]

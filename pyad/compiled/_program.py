@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ DOUBLES = ffi.typeof("double[]")
 _OPERAND = np.dtype(
     {"names": ["value", "node"], "formats": ["f8", "u4"], "offsets": [0, 8], "itemsize": 16}
 )
+_NUMBERS = itertools.count()
 _NOT_REPLAYED = {
     "GIVEN_SECOND": "a node made by from_partials has no function that a replay could call",
     "NEEDS_RECORDING": "an operation of it cannot be replayed",
@@ -115,7 +117,11 @@ class Program:
         self.rooms: list[Room] = []
         self._all_rooms: list[Room] = []
 
+        self.number = next(_NUMBERS)
+
     is_loaded = False
+    number: int
+    """Of programs in the order in which they were made."""
     rows = 0
     """Of batches that it answered."""
 
@@ -129,6 +135,7 @@ class Program:
         self.rooms, self._all_rooms = [], []
         self.core, self.room_size = program, lib.pyad_program_room(program)
         self.count = lib.pyad_program_outputs(program)
+        self.number = next(_NUMBERS)
         return self
 
     def _record(

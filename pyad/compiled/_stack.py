@@ -23,12 +23,12 @@ class Sum:
     def __init__(self, count: int) -> None:
         self._total, self._rest = np.zeros(count), np.zeros(count)
 
-    def add(self, x: Floats) -> None:
-        """Add a vector."""
+    def add(self, x: Floats, rest: Any = 0.0) -> None:
+        """Add a vector, and what it lacks to be exact."""
         with np.errstate(invalid="ignore", over="ignore"):
             before, total = self._total, self._total + x
             lost = np.where(np.abs(before) >= np.abs(x), (before - total) + x, (x - total) + before)
-            self._rest += np.where(np.isfinite(total), lost, 0.0)
+            self._rest += np.where(np.isfinite(total), lost, 0.0) + rest
         self._total = total
 
     @property
@@ -59,11 +59,11 @@ class Results:
         """The rows `index` of the matrix are of this layout."""
         self._which[index] = self._number(layout)
 
-    def add(self, layout: Layout, rows: int, x: Floats) -> None:
-        """Add the sum of some rows of this layout."""
+    def add(self, layout: Layout, rows: int, x: Floats, rest: Any = 0.0) -> None:
+        """Add the sum of some rows of this layout, and what it lacks to be exact."""
         number = self._number(layout)
         self._added[number] += rows
-        self._sums[number].add(x)
+        self._sums[number].add(x, rest)
 
     def _number(self, layout: Layout) -> int:
         number = self._known.setdefault(layout, len(self._known))
@@ -239,7 +239,11 @@ def _merged(trees: Sequence[Any], places: Sequence[Any], rows: int) -> Any:
             return None
         kinds = {getattr(leaf, "dtype", np.dtype("O")).kind for leaf in leaves}
         shapes = {np.shape(leaf)[1:] for leaf in leaves}
-        if None in leaves or len(shapes) > 1 or not (kinds <= set("biufc") or len(kinds) == 1):
+        if (
+            any(leaf is None for leaf in leaves)
+            or len(shapes) > 1
+            or not (kinds <= set("biufc") or len(kinds) == 1)
+        ):
             raise _differ(leaves)
         found = np.empty((rows, *shapes.pop()), np.result_type(*leaves))
         for leaf, place in zip(leaves, places, strict=True):
@@ -255,7 +259,7 @@ def _added(a: Any, b: Any) -> Any:
         if x is None and y is None:
             return None
         if x is None or y is None or np.shape(x) != np.shape(y):
-            raise _differ(leaves)
+            raise _differ([None if leaf is None else np.asarray(leaf)[None] for leaf in leaves])
         return x + y
 
     return _matched([a, b], add)
@@ -271,8 +275,13 @@ def _differ(found: Sequence[Any]) -> Exception:
 
 
 def _described(x: Any) -> str:
+    """In words; arrays have a leading axis of rows."""
     if isinstance(x, np.ndarray):
         return f"an array of shape {x.shape[1:]}" if x.ndim > 1 else f"a number ({x.dtype})"
+    if isinstance(x, dict):
+        return f"a dict of {', '.join(map(repr, x))}"
+    if isinstance(x, (list, tuple)):
+        return f"a {type(x).__name__} of {len(x)}"
     return "None" if x is None else f"a {type(x).__name__}"
 
 
