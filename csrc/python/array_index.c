@@ -124,13 +124,15 @@ static PyObject *copy_at(ArrayObject *a, PyObject *key)
                 array_of_parts(tape, (PyArrayObject *)flat, (PyArrayObject *)flat_rows);
         Py_XDECREF(flat);
         Py_XDECREF(flat_rows);
-    } else if (v && (!rows || r)) { /* one element, by a key such as ([0], 1) never is */
+    } else if (v && (!rows || r)) { /* one element, by an array without dimensions */
         double value = PyFloat_AsDouble(v);
-        unsigned long row = r ? PyLong_AsUnsignedLong(r) : 0;
+        Py_ssize_t row = r ? PyNumber_AsSsize_t(r, NULL) : 0;
+        uint64_t generation = row == ENDED_ROW                  ? FIRST_GENERATION
+                              : storage_is_recorded(a->storage) ? a->storage->generation
+                                                                : tape->generation;
         if (!PyErr_Occurred())
-            result =
-                row ? var_of_node(tape, a->storage->generation, value, (uint32_t)row - 1)
-                    : var_new(value, CONSTANT_GENERATION);
+            result = row ? var_of_node(tape, generation, value, (uint32_t)row - 1)
+                         : var_new(value, CONSTANT_GENERATION);
     }
     Py_XDECREF(v);
     Py_XDECREF(r);
@@ -181,6 +183,8 @@ static int prepare(ArrayObject *a, TapeObject *tape)
         raise_error(PYAD_ERROR_NO_MEMORY);
         return -1;
     }
+    if (!storage_is_recorded(s))
+        s->version++; /* of a leaf that counts as constant now */
     if (!tape && !storage_is_recorded(s))
         return 0;
     if (storage_is_recorded(s) && !storage_is_ended(s) && tape && s->tape != tape) {
