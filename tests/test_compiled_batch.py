@@ -275,8 +275,7 @@ def test_structures() -> None:
 
 def test_numbers_and_texts_are_shared() -> None:
     def f(x: Any, power: int, kind: str, scale: float, none: None = None) -> Any:
-        assert none is None
-        return (x**power).sum() * scale if kind == "sum" else scale
+        return (x**power).sum() * scale if kind == "sum" and none is None else scale
 
     x = RNG.normal(size=(6, 2))
     p = pyad.compile(f, argnums=(0, 3))
@@ -284,6 +283,14 @@ def test_numbers_and_texts_are_shared() -> None:
     close(value, (x**3).sum(axis=1) * 2)
     close(dx, 6 * x**2)
     close(ds, (x**3).sum(axis=1))
+
+
+def test_keyword_arguments_in_any_order() -> None:
+    p = pyad.compile(lambda x, **data: x * data["b"] - data["a"])
+    x, a, b = RNG.normal(size=(3, 5))
+    close(p.batch(x, b=b, a=a), x * b - a)
+    close(p.batch(x, a=a, b=b), x * b - a)
+    close(p.batch(x, b=2.0, a=a), x * 2 - a)
 
 
 def test_whole_numbers_that_are_not_differentiated_belong_to_the_layout() -> None:

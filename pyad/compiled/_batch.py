@@ -117,6 +117,7 @@ class _Batch:
         call = p._call(*rows.sample(), strict=self.with_slopes)  # refuses wrong arguments
         if call.has_variables or rows.have_variables or _handle._is_nested() or is_watching():
             return self._row_by_row()
+        self.names = call.layout.children[1].keys
         self._look_at_inputs()
         if self.with_slopes:
             self.slopes = [
@@ -138,7 +139,10 @@ class _Batch:
 
     def _look_at_inputs(self) -> None:
         self.data = self.p._state.data
-        self.inputs, self.fixed = self.rows.inputs(set(self.chosen), self.data)
+        self.inputs, self.fixed = self._inputs(self.data)
+
+    def _inputs(self, data: Role) -> tuple[list[Input], list[Any]]:
+        return self.rows.inputs(set(self.chosen), data, self.names)
 
     def _run_some(self, rows: Index) -> None:
         if self.p._state.data is not self.data:
@@ -187,7 +191,7 @@ class _Batch:
                 with run:
                     inputs = self.inputs
                     if state.data is not self.data:
-                        inputs = self.rows.inputs(set(self.chosen), state.data)[0]
+                        inputs = self._inputs(state.data)[0]
                     elif run.program.reason is None and run.program not in tried:
                         site = state.site("value", run.program.inputs, p.f)
                         if site is not None and run.program in site.programs:

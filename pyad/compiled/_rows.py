@@ -125,14 +125,17 @@ class Rows:
             for leaf in _leaves(x)
         )
 
-    def inputs(self, places: set[int], data: Role) -> tuple[list[Input], list[Any]]:
+    def inputs(
+        self, places: set[int], data: Role, names: Sequence[str]
+    ) -> tuple[list[Input], list[Any]]:
         """The inputs of a recording, in its order; and the arrays that belong to the layout.
 
-        `places` are differentiated; `data` is what other floats are.
+        `places` are differentiated; `data` is what other floats are; `names` are those of the
+        keyword arguments, in the order of the layout.
         """
         inputs: list[Input] = []
         fixed: list[Any] = []
-        keys: list[int | str] = [*range(len(self.args)), *sorted(self.kwargs)]
+        keys: list[int | str] = [*range(len(self.args)), *names]
         for key in keys:
             x = self.args[key] if isinstance(key, int) else self.kwargs[key]
             role = Role.DIFFERENTIATED if key in places else data
