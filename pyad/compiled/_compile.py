@@ -77,7 +77,8 @@ def compile(
 
     `p.grad`, `p.value_and_grad`, `p.jacobian`, `p.hessian`, `p.hvp`, `p.jvp`, `p.vjp`,
     `p.sparse_jacobian` and `p.sparse_hessian` compute what the transforms of the same names do;
-    `p.stats()` tells how often what was recorded.
+    `p.batch`, `p.grad.batch` and `p.value_and_grad.batch` compute many rows at once. `p.stats()`
+    tells how often what was recorded.
 
     >>> import numpy as np
     >>> import pyad
