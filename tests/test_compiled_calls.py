@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import copy
 import gc
 import math
+import pickle
 import threading
 import types
 import weakref
@@ -53,7 +55,7 @@ def quick(p: Any) -> Any:
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("this call was not answered in C")
 
-    p._slowly = p.value_and_grad._slowly = fail
+    p._slowly = p.value_and_grad._slowly = p.grad._slowly = fail
     return p
 
 
@@ -276,6 +278,18 @@ def test_variables_transforms_and_modes_around_a_call() -> None:
         same(p.value_and_grad([2.0, 3.0]), (12.0, [12.0, 4.0]))
 
 
+@pyad.compile
+def by_name(x: Any) -> Any:
+    return x[0] * x[1]
+
+
+def test_what_is_called_can_be_pickled() -> None:
+    for call in (by_name, by_name.grad, by_name.value_and_grad):
+        expected = call([2.0, 3.0])
+        same(pickle.loads(pickle.dumps(call))([2.0, 3.0]), expected)
+        same(copy.copy(call)([2.0, 3.0]), expected)
+
+
 def test_no_number_is_differentiated() -> None:
     p = pyad.compile(lambda x: 1.0 if x is None else x * 2.0)
     assert p(None) == 1.0
@@ -375,7 +389,7 @@ def test_noticed_in_an_object(change: Callable[[Any], Any]) -> None:
     p = pyad.compile(lambda x: x * model.total())
     before = p.value_and_grad(2.0)
     same(quick(p).value_and_grad(3.0), (before[1] * 3.0, before[1]))
-    del p._slowly, p.value_and_grad._slowly
+    del p._slowly, p.value_and_grad._slowly, p.grad._slowly
     change(model)
     after = model.total()
     assert after != before[1]

@@ -3,7 +3,7 @@
  * arguments, a transform around the call, a guard that answers otherwise, an error) the
  * call goes to the method `_slowly` of the Python layer, which knows all cases.
  *
- *   Replay   what is called: p or p.value_and_grad; has a Calls
+ *   Replay   what is called: p, p.grad or p.value_and_grad; has a Calls
  *   Calls    the plans of one function, the one used last first, and its Watch
  *   Plan     a program with the forms of its arguments and results
  *   Room     the working memory of one run */
@@ -183,6 +183,9 @@ PyTypeObject Plan_Type = {
     .tp_members = plan_members,
 };
 
+/* What a call gives. */
+enum wanted { VALUE, GRADIENT, BOTH };
+
 /* ---- a run ------------------------------------------------------------------------ */
 
 /* A room that nobody uses, owned; NULL with an exception. */
@@ -312,13 +315,15 @@ static PyObject *end_gradient(const PlanObject *plan, const double *slopes,
     return Py_NewRef(gradient);
 }
 
-/* After a run the result, or (value, gradient); NULL with an exception. */
+/* After a run what is wanted; NULL with an exception. */
 static PyObject *result_of(const PlanObject *plan, const RoomObject *room,
-                           const double *slopes, PyObject *gradient)
+                           const double *slopes, PyObject *gradient, enum wanted wanted)
 {
-    if (!slopes)
+    if (wanted == VALUE)
         return form_build((FormObject *)plan->outputs, room->results);
     PyObject *slope = end_gradient(plan, slopes, gradient);
+    if (wanted == GRADIENT)
+        return slope;
     PyObject *value = slope ? PyFloat_FromDouble(room->results[0]) : NULL;
     PyObject *both = value ? PyTuple_Pack(2, value, slope) : NULL;
     Py_XDECREF(value);
@@ -329,7 +334,7 @@ static PyObject *result_of(const PlanObject *plan, const RoomObject *room,
 /* What the plan answers; NULL without an exception if it does not serve: *ran = 1 if its
  * program ran, and does not fit. */
 static PyObject *answer(const PlanObject *plan, PyObject *args, PyObject *kwargs,
-                        int with_gradient, int *ran)
+                        enum wanted wanted, int *ran)
 {
     RoomObject *room = take_room(plan);
     if (!room)
@@ -338,11 +343,11 @@ static PyObject *answer(const PlanObject *plan, PyObject *args, PyObject *kwargs
     double *slopes = NULL;
     PyObject *gradient = NULL, *result = NULL;
     int status = read_arguments(plan, args, kwargs, room->numbers, &given);
-    if (status > 0 && with_gradient)
+    if (status > 0 && wanted != VALUE)
         status = begin_gradient(plan, room->numbers, &slopes, &gradient) < 0 ? -1 : 1;
     *ran |= status > 0;
     if (status > 0 && run(plan, room, given, slopes))
-        result = result_of(plan, room, slopes, gradient);
+        result = result_of(plan, room, slopes, gradient, wanted);
     Py_XDECREF(gradient);
     pyad_program_take_back(plan->core, room->numbers);
     if (PyList_Append(plan->rooms, (PyObject *)room) < 0)
@@ -420,7 +425,7 @@ static int put_first(const CallsObject *calls, PyObject *plans, Py_ssize_t i, in
 /* What one of the plans answers, which then comes first; NULL without an exception if
  * none does. */
 static PyObject *answer_of_any(const CallsObject *calls, PyObject *args, PyObject *kwargs,
-                               int with_gradient)
+                               enum wanted wanted)
 {
     const Py_ssize_t named = kwargs ? PyDict_GET_SIZE(kwargs) : 0;
     const Py_ssize_t positional = PyTuple_GET_SIZE(args);
@@ -434,10 +439,10 @@ static PyObject *answer_of_any(const CallsObject *calls, PyObject *args, PyObjec
         const int others = ran;
         if (PyTuple_GET_SIZE(plan->names) != named ||
             PyTuple_GET_SIZE(plan->forms) != named + positional ||
-            (with_gradient && plan->chosen == Py_None))
+            (wanted != VALUE && plan->chosen == Py_None))
             continue;
         Py_INCREF(item);
-        found = answer(plan, args, kwargs, with_gradient, &ran);
+        found = answer(plan, args, kwargs, wanted, &ran);
         if (found && i && i < PyList_GET_SIZE(plans) &&
             PyList_GET_ITEM(plans, i) == item && put_first(calls, plans, i, others) < 0)
             Py_CLEAR(found);
@@ -471,8 +476,8 @@ PyTypeObject Calls_Type = {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *calls;   /* a Calls, or NULL: every call goes the slow way */
-    int with_gradient; /* (value, gradient), else the value */
+    PyObject *calls; /* a Calls, or NULL: every call goes the slow way */
+    enum wanted wanted;
 } ReplayObject;
 
 static int replay_clear(PyObject *self)
@@ -494,18 +499,16 @@ static void replay_dealloc(PyObject *self)
     Py_TYPE(self)->tp_free(self);
 }
 
-/* _answer_with(calls, with_gradient): what answers calls from now on; None: nothing. */
+/* _answer_with(calls, "value", "gradient" or "both"): what answers calls from now on. */
 static PyObject *answer_with(PyObject *self, PyObject *args)
 {
     PyObject *calls;
-    int with_gradient;
-    if (!PyArg_ParseTuple(args, "Op", &calls, &with_gradient))
+    const char *wanted;
+    if (!PyArg_ParseTuple(args, "O!s", &Calls_Type, &calls, &wanted))
         return NULL;
-    if (calls != Py_None && !Py_IS_TYPE(calls, &Calls_Type))
-        return raise_error(PYAD_ERROR_ARGUMENTS, "expected the calls of a function");
     ReplayObject *replay = (ReplayObject *)self;
-    Py_XSETREF(replay->calls, calls == Py_None ? NULL : Py_NewRef(calls));
-    replay->with_gradient = with_gradient;
+    Py_XSETREF(replay->calls, Py_NewRef(calls));
+    replay->wanted = wanted[0] == 'v' ? VALUE : wanted[0] == 'g' ? GRADIENT : BOTH;
     Py_RETURN_NONE;
 }
 
@@ -518,7 +521,7 @@ static PyObject *replay_call(PyObject *self, PyObject *args, PyObject *kwargs)
         PyObject *found = NULL;
         const int calm = is_calm(calls);
         if (calm > 0)
-            found = answer_of_any(calls, args, kwargs, replay->with_gradient);
+            found = answer_of_any(calls, args, kwargs, replay->wanted);
         Py_DECREF(calls);
         if (found || calm < 0 || PyErr_Occurred())
             return found;

@@ -40,6 +40,7 @@ _OPERAND = np.dtype(
 )
 _LARGE = 10_000
 """Numbers of working memory from which on a run gives the interpreter lock away."""
+_NUMBERS = itertools.count()
 _NOT_REPLAYED = {
     "GIVEN_SECOND": "a node made by from_partials has no function that a replay could call",
     "NEEDS_RECORDING": "an operation of it cannot be replayed",
@@ -116,7 +117,13 @@ class Program:
         self._all_rooms: list[Room] = []
         self._may_have_plan = True
 
+        self.number = next(_NUMBERS)
+
     is_loaded = False
+    number: int
+    """Of programs in the order in which they were made."""
+    rows = 0
+    """Of batches that it answered."""
 
     @classmethod
     def of(cls, program: Any, inputs: Layout, outputs: Layout) -> Program:
@@ -128,6 +135,7 @@ class Program:
         self.rooms, self._all_rooms, self._may_have_plan = [], [], True
         self.core, self.room_size = program, lib.pyad_program_room(program)
         self.count = lib.pyad_program_outputs(program)
+        self.number = next(_NUMBERS)
         return self
 
     def _record(
@@ -262,7 +270,7 @@ class Program:
     @property
     def runs(self) -> int:
         """How many runs came to their end."""
-        return sum(room.runs for room in self._all_rooms)
+        return self.rows + sum(room.runs for room in self._all_rooms)
 
     def describe(self) -> dict[str, int]:
         """The figures of `pyad_program_info`."""

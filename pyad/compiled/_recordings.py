@@ -225,6 +225,28 @@ class Recordings:
             self.eager += 1
         return found
 
+    def site(self, kind: str, layout: Layout, f: Any) -> Site | None:
+        """The recordings of a layout, those that fit what is around the function now.
+
+        None if there can be none.
+        """
+        self.look_around(f)
+        if self.around is not None and self.around.are_too_many:
+            return None
+        try:
+            site = self._site(kind, layout)
+        except TypeError:  # something that cannot be hashed
+            return None
+        site.look_around()
+        return site
+
+    def used(self, site: Site, program: Program, runs: int) -> None:
+        """A program of the site answered so many rows of a batch."""
+        with self.lock:
+            program.rows += runs
+        if site.programs[:1] != (program,) and program in site.programs:
+            self._keep(site, program)
+
     def look_around(self, f: Any) -> None:
         """Forget what was recorded with other numbers around the function."""
         around = self.around
