@@ -334,6 +334,50 @@ def test_many_points(name: str) -> None:
     assert stats["recorded"] <= most
 
 
+def matrix(x: Any) -> Any:
+    return x.reshape(3, 3) + np.diag([3.0, 4.0, 6.0])
+
+
+FACTORIZATIONS: dict[str, Callable[[Any], Any]] = {
+    "solve": lambda a: np.linalg.solve(a, a[0]).sum() * np.linalg.inv(a)[0, 1],
+    "det": lambda a: np.linalg.det(a) + np.linalg.slogdet(a)[1],
+    "eigh": lambda a: np.linalg.eigh(a @ a.T)[0][0] + (np.linalg.eigh(a @ a.T)[1][:, 1] ** 2)[0],
+    "eig": lambda a: np.linalg.eig(a @ a.T)[0].sum(),
+    "svd": lambda a: np.linalg.svd(a)[1][0] + np.linalg.svd(a[:2], full_matrices=False)[1][1],
+    "norms": lambda a: np.linalg.norm(a, 2) + np.linalg.norm(a, "nuc") + np.linalg.cond(a),
+    "cholesky": lambda a: np.linalg.cholesky(a @ a.T)[2, 1],
+    "qr": lambda a: np.linalg.qr(a)[1][0, 2] * np.linalg.qr(a)[0][1, 0],
+    "lstsq": lambda a: np.linalg.lstsq(a[:, :2], a[:, 2])[0].sum() + np.linalg.pinv(a)[0, 1],
+    "expm": lambda a: pyad.linalg.expm(0.1 * a).sum(),
+    "convolve": lambda a: np.convolve(a[0], a[1])[2] * np.correlate(a[1], a[2])[0],
+}
+
+
+@pytest.mark.parametrize("name", FACTORIZATIONS)
+def test_factorizations_are_replayed(name: str) -> None:
+    """At other matrices they are made anew; the decisions of their derivatives are guards."""
+
+    def f(x: Any) -> Any:
+        return FACTORIZATIONS[name](matrix(x))
+
+    compiled = pyad.compile(f)
+    rng = np.random.default_rng(4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for x in rng.normal(scale=0.5, size=(25, 9)):
+            value, slope = pyad.value_and_grad(f)(x)
+            got = compiled.value_and_grad(x)
+            np.testing.assert_allclose(got[0], value, rtol=1e-12)
+            np.testing.assert_allclose(got[1], slope, rtol=1e-9, atol=1e-11)
+            second = pyad.hessian(f)(x)
+            found = compiled.hessian(x)
+            np.testing.assert_allclose(found, second, rtol=1e-7, atol=1e-8 * np.abs(second).max())
+            v = rng.normal(size=9)
+            np.testing.assert_allclose(compiled.jvp((x,), (v,))[1], slope @ v, rtol=1e-8, atol=1e-9)
+    assert compiled.stats()["recorded"] <= 25
+    assert compiled.stats()["eager"] == 0
+
+
 def test_exceptions_in_the_middle() -> None:
     """What a call raises the next one does not remember."""
 

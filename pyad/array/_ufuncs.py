@@ -26,7 +26,14 @@ from pyad.array._common import (
 )
 from pyad.array._complex import ComplexArray
 from pyad.array._convert import parts_of
-from pyad.array._guards import decide_ufunc, guarding, kept, peek, read, truth
+from pyad.array._guards import (
+    decide_running,
+    decide_scale,
+    decide_ufunc,
+    kept,
+    peek,
+    truth,
+)
 from pyad.array._structure import viewed
 from pyad.scipy import form_of_ufunc
 
@@ -43,24 +50,21 @@ def _heaviside(x1: Any, x2: Any) -> Any:
     return scalar(choose_rows(zero, x2, step))
 
 
-def _same_slope(x: Any, found: Any) -> Any:
-    """These values, each depending on an element of `x` with derivative 1."""
-    _, rows, tape = parts_of(lifted(x), "a ufunc")
-    if rows is None:
-        return scalar(lifted(found))
-    return scalar(lifted(_handle._array_linear(found, None, rows, None, tape)))
-
-
 def _modf(x: Any) -> Any:
     """`np.modf`: the fractional part has the derivative, the whole part has 0."""
     x = lifted(x)
-    return _same_slope(x, np.modf(x.value)[0]), apply("trunc", x)
+    part = apply("fmod", x, 1.0)
+    infinite = np.asarray(kept("==", x, np.inf)) | np.asarray(kept("==", x, -np.inf))
+    if infinite.any():  # which have no fraction
+        part = choose_rows(~infinite, part, 0.0)
+    return scalar(lifted(part)), apply("trunc", x)
 
 
 def _frexp(x: Any) -> Any:
     """`np.frexp`: the exponents are plain whole numbers."""
     x = lifted(x)
-    exponent = np.frexp(x.value)[1]
+    exponent = np.frexp(peek(x))[1]
+    decide_scale(x, exponent)
     return x * np.ldexp(1.0, -exponent), exponent
 
 
@@ -176,13 +180,14 @@ def _running_extreme(ufunc: Any, a: Any, axis: Any) -> Any:
     if rows is None:
         return lifted(best)
     k = normal_axis(axis, found.ndim)
-    if guarding():
-        read(a)
     at = np.arange(found.shape[k]).reshape(tuple(-1 if i == k else 1 for i in range(found.ndim)))
     before = np.take(best, np.maximum(np.arange(found.shape[k]) - 1, 0), axis=k)
     new = (best != before) & ~(np.isnan(best) & np.isnan(before))
     place = np.maximum.accumulate(np.where(new, at, 0), axis=k)
-    return _reductions.parted(best, np.take_along_axis(rows, place, axis=k), best.shape, tape)
+    rows = np.take_along_axis(rows, place, axis=k)
+    result = _reductions.parted(best, rows, best.shape, tape)
+    decide_running(lifted(a), result, k, largest=ufunc is np.maximum)
+    return result
 
 
 def _accumulate(ufunc: Any, a: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Any:

@@ -40,7 +40,8 @@ PROGRAMS = 64
 SITES = 256
 """Layouts that are remembered, those used last."""
 HOPELESS = 3
-"""Recordings of a layout that could not be used again, after which no more are made."""
+"""Recordings of a layout that could not be used again, after which more and more calls pass before
+the next one is made: another way, or a point without NaN, may allow it."""
 UNSTEADY = 2 * PROGRAMS
 """Recordings of a layout that were forgotten, after which it is looked at whether they serve."""
 
@@ -67,7 +68,7 @@ class Call:
             children.append(layout_of(x, numbers, role))
             more = len(numbers) - len(self.active)
             self.active += [role is Role.DIFFERENTIATED] * more
-        names = tuple(sorted(kwargs))
+        names = tuple(kwargs)  # in their order, which **kwargs shows
         named = tuple([layout_of(kwargs[name], numbers, data) for name in names])
         self.active += [False] * (len(numbers) - len(self.active))
         self.numbers = numbers
@@ -147,7 +148,7 @@ class Site:
     def __init__(self, kind: str, layout: Layout) -> None:
         self.kind = kind
         self.programs: tuple[Program, ...] = ()
-        self.recorded = self.forgotten = self.hopeless = 0
+        self.recorded = self.forgotten = self.hopeless = self.pause = 0
         self.past_runs = 0
         self.is_eager = False
         functions = [
@@ -169,6 +170,13 @@ class Site:
         if self._around is not None and not self._around.are_as_they_were():
             self.drop(())
             self._around = Surroundings(*self._functions)
+
+    def may_record(self) -> bool:
+        """False for the calls that pass before another attempt."""
+        if self.pause:
+            self.pause -= 1
+            return False
+        return True
 
     def drop(self, kept: tuple[Program, ...]) -> None:
         """Keep some of the programs only."""
@@ -214,7 +222,7 @@ class Recordings:
         x = flat(call.numbers) if call.numbers else np.empty(0)
         seen = site.programs
         found = self._known(site, seen, x)
-        if found is None and not site.is_eager:
+        if found is None and not site.is_eager and site.may_record():
             found = self._record(f, site, evaluate, call, x, seen)
         if found is None:
             self.eager += 1
@@ -349,6 +357,7 @@ class Recordings:
             self._give_up(site)
             self._explain(f, program.reason)
         else:
+            site.hopeless //= 2
             known = self._add(site, program, x, seen)
             if known is not None:
                 return known
@@ -375,8 +384,8 @@ class Recordings:
 
     def _give_up(self, site: Site) -> None:
         site.hopeless += 1
-        if site.hopeless >= HOPELESS and site.hopeless > len(site.programs):
-            site.is_eager = True
+        if site.hopeless >= HOPELESS:
+            site.pause = 4 << min(site.hopeless - HOPELESS, 10)
 
     def _explain(self, f: Any, reason: str, *, often: bool = False) -> None:
         """Warn, once for a function."""
