@@ -334,6 +334,23 @@ def test_many_points(name: str) -> None:
     assert stats["recorded"] <= most
 
 
+def test_ties_of_sums_come_out_as_in_the_function() -> None:
+    """A sum that decides is added in its order: 0.1 + 0.1 + ... is not always 1.0."""
+
+    def f(x: Any) -> Any:
+        total = x[0]
+        for k in range(1, 10):
+            total = total + x[k]
+        if total >= 1.0:
+            return x[0] * 2
+        return x[1] if total * 10 - 9 >= 0.0 else x[2] * 3
+
+    compiled = pyad.compile(f)
+    for x in 0.1 * np.random.default_rng(0).integers(-2, 4, size=(3000, 10)):
+        assert compiled(x) == f(x)
+    assert compiled.stats()["recorded"] == 3
+
+
 def matrix(x: Any) -> Any:
     return x.reshape(3, 3) + np.diag([3.0, 4.0, 6.0])
 
