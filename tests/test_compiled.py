@@ -521,6 +521,20 @@ def test_a_changed_object_that_is_called() -> None:
     assert (p(1.0), p.grad(1.0)) == (3.0, 3.0)
 
 
+class Slots:
+    __slots__ = ("__hidden", "k")
+
+    def __init__(self, k: float) -> None:
+        self.k, self.__hidden = k, k
+
+    @property
+    def hidden(self) -> float:
+        return self.__hidden
+
+    def hide(self, value: float) -> None:
+        self.__hidden = value
+
+
 def _put(holder: Any, key: Any, value: Any) -> None:
     holder[key] = value
 
@@ -534,6 +548,8 @@ CONTAINERS: dict[str, tuple[Any, Callable[[Any], Any], Callable[[Any], Any]]] = 
     "ChainMap": (collections.ChainMap({"a": 2.0}), lambda c: c["a"], lambda c: _put(c, "a", 3.0)),
     "UserList": (collections.UserList([2.0]), lambda c: c[0], lambda c: _put(c, 0, 3.0)),
     "Namespace": (argparse.Namespace(a=2.0), lambda c: c.a, lambda c: setattr(c, "a", 3.0)),
+    "slots": (Slots(2.0), lambda c: c.k, lambda c: setattr(c, "k", 3.0)),
+    "hidden": (Slots(2.0), lambda c: c.hidden, lambda c: c.hide(3.0)),
     "mappingproxy": (
         types.MappingProxyType(SHARED := {"a": 2.0}),
         lambda c: c["a"],
@@ -582,6 +598,8 @@ GENERATOR, OLD = np.random.default_rng(0), np.random.RandomState(0)
         lambda: np.random.normal(),
         lambda: random.random(),
         lambda: random.Random.gauss(RANDOM, 0, 1),
+        lambda: bound_draw(),
+        lambda: uniform(0, 1),
     ],
 )
 def test_random_numbers_are_drawn_at_every_call(draw: Callable[[], float]) -> None:
@@ -590,6 +608,7 @@ def test_random_numbers_are_drawn_at_every_call(draw: Callable[[], float]) -> No
 
 
 RANDOM = random.Random(1)
+bound_draw, uniform = GENERATOR.normal, random.uniform
 
 
 def test_random_numbers_are_named() -> None:

@@ -29,7 +29,7 @@ import numpy as np
 from pyad import _handle
 from pyad._binding import error
 from pyad._handle import Array, Var
-from pyad.array._guards import guarding, read
+from pyad.array._guards import guarding, kept, read
 from pyad.array._rules import (
     Rule,
     apply,
@@ -288,6 +288,10 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     else:
         residuals = values[1]
     s = svdvals(a)
+    if guarding() and shape_of(s)[0]:  # which singular values count
+        least = _EPS * max(shape_of(a)) if rcond is None or rcond == -1 else rcond
+        if np.count_nonzero(kept("<", least * s[:1], s)) != rank:
+            read(a)
     return (x[:, 0] if len(shape_of(b)) == 1 else x), residuals, rank, s
 
 
@@ -330,8 +334,8 @@ def det(a: Any) -> Any:
 
 
 _LOGDET = Rule(
-    lambda g, out, given: [_over(g[0]) * T(inv(given[0]))],
-    lambda t, out, given: [total(t[0] * T(inv(given[0])), (-1, -2))],
+    lambda g, out, given: [_over(g[1]) * T(inv(given[0]))],
+    lambda t, out, given: [0.0 * out[0], total(t[0] * T(inv(given[0])), (-1, -2))],
 )
 
 
@@ -339,15 +343,10 @@ def slogdet(a: Any) -> Any:
     """Sign (plain numbers: it is constant) and logarithm of the determinant."""
     a = _matrix(a, "np.linalg.slogdet")
     values = np.linalg.slogdet(_handle._peek(a))
-    signs: list[Any] = []
-
-    def again(numbers: Any) -> Any:
-        there = np.linalg.slogdet(numbers)
-        signs[:] = [there[0]]
-        return there[1]
-
-    value = _known(values[1], again, lambda _: np.array_equal(signs[0], values[0]))
-    (log,) = apply("slogdet", value, _LOGDET, a)
+    value = _known(tuple(values), lambda x: tuple(np.linalg.slogdet(x)))
+    sign, log = apply("slogdet", value, _LOGDET, a)
+    if guarding():
+        kept("==", sign, values[0])
     return type(values)(values[0], log)
 
 

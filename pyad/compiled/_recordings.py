@@ -44,6 +44,8 @@ HOPELESS = 3
 the next one is made: another way, or a point without NaN, may allow it."""
 UNSTEADY = 2 * PROGRAMS
 """Recordings of a layout that were forgotten, after which it is looked at whether they serve."""
+WORTH = 4
+"""Calls that a recording has to answer on the average, for it costs several evaluations."""
 
 _HANDLES = frozenset((Var, Dual, Array))
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -361,7 +363,7 @@ class Recordings:
             known = self._add(site, program, x, seen)
             if known is not None:
                 return known
-            if site.forgotten >= UNSTEADY and site.hits < site.recorded:
+            if site.forgotten >= UNSTEADY and site.hits < WORTH * site.recorded:
                 site.is_eager = True
                 self._explain(f, "it takes another way at nearly every call")
         return Run(program, room, x.size)

@@ -54,6 +54,7 @@ class Surroundings:
         self._cells: list[tuple[Any, Any]] = []
         self._names: list[tuple[Any, str, Any, str]] = []
         self._functions: list[tuple[Any, Any, Any]] = []
+        self._slots: list[tuple[Any, str, Any]] = []
         self._lists: list[tuple[Any, Any]] = []
         self._dicts: list[tuple[Any, Any]] = []
         self._values: list[tuple[Any, Any]] = []
@@ -77,6 +78,10 @@ class Surroundings:
                 return False
         for f, code, defaults in self._functions:
             if f.__code__ is not code or f.__defaults__ is not defaults:
+                return False
+        for x, name, value in self._slots:
+            now = getattr(x, name, _MISSING)
+            if now is not value and not _is_equal(now, value):
                 return False
         if not (self._lists or self._dicts or self._arrays or self._values or self._generators):
             return True
@@ -107,6 +112,8 @@ class Surroundings:
             self._walk(f.args)
             self._walk(f.keywords)
             self._walk_function(f.func)
+        elif isinstance(getattr(f, "__self__", None), _GENERATORS):  # rng.normal
+            self._walk(f.__self__)
         elif isinstance(f, types.MethodType):
             self._walk_object(f.__self__, _names_in(getattr(f.__func__, "__code__", None)))
             self._walk_function(f.__func__)
@@ -164,7 +171,8 @@ class Surroundings:
             if self._is_new(x):
                 self._watch_generator(_reader(x))
         elif isinstance(x, (types.FunctionType, types.MethodType, functools.partial)) or (
-            callable(x) and hasattr(x, "__wrapped__")
+            callable(x)
+            and (hasattr(x, "__wrapped__") or isinstance(getattr(x, "__self__", None), _GENERATORS))
         ):
             self._walk_function(x)
         else:
@@ -228,10 +236,25 @@ class Surroundings:
         inside = getattr(x, "__dict__", None)
         if isinstance(inside, dict):
             self._walk_dict(inside, names)
+        self._walk_slots(x, names)
         call = inspect.getattr_static(type(x), "__call__", None)
         if isinstance(call, types.FunctionType):
             names |= {"__call__"} | _names_in(call.__code__)
         self._walk_class(type(x), names)
+
+    def _walk_slots(self, x: Any, names: frozenset[str]) -> None:
+        """Attributes of an object that are not in its `__dict__`."""
+        if (id(x), "slots") in self._seen:
+            return
+        self._seen[id(x), "slots"] = x
+        for kind in type(x).__mro__:
+            inside = vars(kind)
+            members = inside if "__slots__" in inside else ()
+            for name in members:
+                if isinstance(inside[name], types.MemberDescriptorType):
+                    value = getattr(x, name, _MISSING)
+                    self._slots.append((x, name, value))
+                    self._walk(value, names)
 
 
 def _inside(x: Any) -> Any:
