@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import pyad
+from pyad import _handle
+from pyad.array._rules import Rule
 
 X = np.array([-1.0, 2.0, 3.0])
 WEIGHTS = np.array([1.0, 10.0, 100.0])
@@ -138,3 +140,35 @@ def test_items_assigned_while_a_leaf_counts_as_a_constant() -> None:
     x.requires_grad = True
     with pytest.raises(pyad.Error, match="assigned after it was recorded"):
         np.sum(y * x).backward()
+
+
+def with_rule(adjoint: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The square, with a rule that returns what `adjoint(x)` gives."""
+    rule = Rule(lambda adjoints, outputs, inputs: (adjoint(inputs[0]),))
+
+    def square(x: Any) -> Any:
+        return _handle._array_call("square", (x.value**2,), lambda x: (x * x,), rule, (x,))[0]
+
+    return square
+
+
+def test_a_rule_that_returns_what_cannot_be_an_adjoint() -> None:
+    with pyad.Tape():
+        elsewhere = pyad.array(X) * 2.0
+    x = pyad.array(X)
+    ended = x * 1.0
+    ended[0] = x[1] * 2.0
+    np.sum(ended).backward()
+    ended[1] = x[0]
+    refused = {
+        "two different tapes": elsewhere,
+        "recording that has ended": ended,
+        "another shape than its input": np.ones(5),
+    }
+    for message, adjoint in refused.items():
+        f = with_rule(lambda x, adjoint=adjoint: adjoint)
+        with pytest.raises(pyad.Error, match=message):
+            np.sum(f(pyad.array(X))).backward(create_graph=True)
+    f = with_rule(lambda x: 2.0 * x)
+    second = pyad.grad(lambda z: np.sum(pyad.grad(lambda y: np.sum(f(y)))(z) ** 2))
+    np.testing.assert_array_equal(second(X), 8.0 * X)

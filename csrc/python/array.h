@@ -132,6 +132,9 @@ PyObject *array_values(ArrayObject *a);
 PyObject *array_of_view(ArrayObject *a, PyArrayObject *view, int *elsewhere);
 /* The variable at a place of the storage. */
 PyObject *array_element(ArrayObject *a, Py_ssize_t place);
+/* The elements of an array are going to be read as nodes of `tape`, on which a leaf
+ * registers itself; NULL: as constants. -1 with an exception. */
+int array_prepare_read(ArrayObject *a, TapeObject *tape);
 /* Values (float64) and rows (uint32) of an array, as ndarrays of its shape; a leaf
  * registers itself on `tape`. Rows of a constant are NULL. -1 with an exception. */
 int array_parts(ArrayObject *a, TapeObject *tape, PyArrayObject **values,
@@ -151,6 +154,9 @@ PyObject *array_of_operands(TapeObject *tape, int ndim, const Py_ssize_t *shape,
 
 /* ---- array_views.c ---------------------------------------------------------------- */
 
+/* The place of each element of the array in the storage, counted from its first: int64,
+ * of its shape. */
+PyObject *array_positions_of(ArrayObject *a);
 /* Read a shape, a tuple, into `sides`: how many, or -1 with an exception. */
 int shape_read(PyObject *shape, Py_ssize_t *sides);
 
@@ -247,6 +253,12 @@ PyObject *array_subscript(PyObject *self, PyObject *key);
 int array_assign(PyObject *self, PyObject *key, PyObject *value);
 /* Put the numbers of `value`, of the same shape, in the place of those of `a`. */
 int array_store(ArrayObject *a, PyObject *value);
+
+/* ---- array_take.c ----------------------------------------------------------------- */
+
+/* a[key] for arrays of whole numbers in the leading dimensions: 1 with *result, or NULL
+ * and an exception; 0 if the key is of another kind. */
+int array_take(ArrayObject *a, PyObject *key, TapeObject *tape, PyObject **result);
 
 /* ---- array_rule.c ----------------------------------------------------------------- */
 

@@ -4,7 +4,6 @@
 #include "array.h"
 
 /* array_views.c */
-PyObject *array_positions_of(ArrayObject *a);
 PyObject *array_positions(PyObject *module, PyObject *x);
 PyObject *array_view(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *array_reshape(PyObject *self, PyObject *const *args, Py_ssize_t count);

@@ -110,9 +110,14 @@ static PyObject *copy_at(ArrayObject *a, PyObject *key)
     TapeObject *tape = storage_is_recorded(a->storage) ? a->storage->tape : tape_here();
     thread_state *thread = thread_here();
     PyArrayObject *values, *rows;
-    if (!thread || array_parts(a, thread->no_grad ? NULL : tape, &values, &rows) < 0)
+    PyObject *result;
+    if (!thread)
         return NULL;
-    PyObject *v = PyObject_GetItem((PyObject *)values, key), *r = NULL, *result = NULL;
+    if (array_take(a, key, thread->no_grad ? NULL : tape, &result))
+        return result;
+    if (array_parts(a, thread->no_grad ? NULL : tape, &values, &rows) < 0)
+        return NULL;
+    PyObject *v = PyObject_GetItem((PyObject *)values, key), *r = NULL;
     if (v && rows)
         r = PyObject_GetItem((PyObject *)rows, key);
     if (v && PyArray_Check(v) && (!rows || r)) {

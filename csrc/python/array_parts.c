@@ -92,11 +92,9 @@ PyObject *array_element(ArrayObject *a, Py_ssize_t place)
 
 /* ---- parts ------------------------------------------------------------------------ */
 
-int array_parts(ArrayObject *a, TapeObject *tape, PyArrayObject **values,
-                PyArrayObject **rows)
+int array_prepare_read(ArrayObject *a, TapeObject *tape)
 {
     Storage *s = a->storage;
-    *values = *rows = NULL;
     if (guarding_tapes && !tape && guard_read_array(a) < 0)
         return -1; /* what was recorded becomes constant */
     if (a->size && s->generation == LEAF_GENERATION && tape &&
@@ -108,6 +106,18 @@ int array_parts(ArrayObject *a, TapeObject *tape, PyArrayObject **values,
         raise_error(PYAD_ERROR_MIXED_TAPES, "an array operation");
         return -1;
     }
+    if (s->lost)
+        raise_error(PYAD_ERROR_NO_MEMORY);
+    return s->lost ? -1 : 0;
+}
+
+int array_parts(ArrayObject *a, TapeObject *tape, PyArrayObject **values,
+                PyArrayObject **rows)
+{
+    Storage *s = a->storage;
+    *values = *rows = NULL;
+    if (array_prepare_read(a, tape) < 0)
+        return -1;
     if (!(*values = (PyArrayObject *)array_values(a)))
         return -1;
     if (!tape || s->generation == CONSTANT_GENERATION)
