@@ -51,6 +51,20 @@ static inline int is_array(const PyObject *x) { return Py_IS_TYPE(x, &Array_Type
 static inline Py_ssize_t *array_shape(ArrayObject *a) { return a->sides; }
 static inline Py_ssize_t *array_strides(ArrayObject *a) { return a->sides + a->ndim; }
 
+/* Where the next element stands, in C order; `at` is an index that the caller set to 0.
+ */
+static inline Py_ssize_t next_place(ArrayObject *a, Py_ssize_t *at, Py_ssize_t place)
+{
+    for (int i = a->ndim; i-- > 0;) {
+        place += array_strides(a)[i];
+        if (++at[i] < array_shape(a)[i])
+            break;
+        place -= at[i] * array_strides(a)[i];
+        at[i] = 0;
+    }
+    return place;
+}
+
 /* ---- storage.c -------------------------------------------------------------------- */
 
 /* A new constant storage, values unset; NULL with an exception. */
@@ -123,8 +137,11 @@ PyObject *shape_tuple(int ndim, const Py_ssize_t *sides);
 
 /* ---- array_parts.c ---------------------------------------------------------------- */
 
-/* An ndarray over the values, as they are now: not to be handed out. */
+/* An ndarray over memory as large as the storage, the part of it that the array shows. */
+PyArrayObject *array_view_of(ArrayObject *a, int type, void *data);
+/* One over the values, as they are now, and over the rows: not to be handed out. */
 PyArrayObject *array_values_view(ArrayObject *a);
+PyArrayObject *array_rows_view(ArrayObject *a);
 /* The values as an ndarray of its own. */
 PyObject *array_values(ArrayObject *a);
 /* The part of the storage of `a` that an ndarray made of its values_view shows; NULL with

@@ -26,3 +26,4 @@ PyObject *array_set_functions(PyObject *module, PyObject *args);
 PyObject *array_function(PyObject *self, PyObject *const *args, Py_ssize_t count);
 /* array_attributes.c */
 PyObject *array_get_value(ArrayObject *a, void *closure);
+PyObject *array_zero_grad(PyObject *self, PyObject *unused);
