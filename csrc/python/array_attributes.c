@@ -53,12 +53,22 @@ static void refuse_recorded(const Storage *s, const char *attribute)
     Py_XDECREF(what);
 }
 
+static int refuse_deletion(const char *attribute)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%s of an array cannot be deleted", attribute);
+    raise_error(PYAD_ERROR_ARGUMENTS, text);
+    return -1;
+}
+
 /* The leaf leaves the recording that saw its old value: its next use registers the new
  * one. A view of a leaf assigns its part. */
 static int set_value(ArrayObject *a, PyObject *value, void *closure)
 {
     (void)closure;
-    if (!value || storage_is_recorded(a->storage)) {
+    if (!value)
+        return refuse_deletion("value");
+    if (storage_is_recorded(a->storage)) {
         refuse_recorded(a->storage, "value");
         return -1;
     }
@@ -190,7 +200,9 @@ static int set_grad(ArrayObject *a, PyObject *value, void *closure)
     static PyObject *checked;
     Storage *s = a->storage;
     (void)closure;
-    if (!value || storage_is_recorded(s)) {
+    if (!value)
+        return refuse_deletion("grad");
+    if (storage_is_recorded(s)) {
         refuse_recorded(s, "grad");
         return -1;
     }
@@ -239,12 +251,9 @@ static int set_requires_grad(ArrayObject *a, PyObject *flag, void *closure)
 {
     Storage *s = a->storage;
     (void)closure;
-    int truth = flag ? PyObject_IsTrue(flag) : -1;
-    if (truth < 0) {
-        if (!PyErr_Occurred())
-            raise_error(PYAD_ERROR_ARGUMENTS, "requires_grad cannot be deleted");
+    int truth = flag ? PyObject_IsTrue(flag) : refuse_deletion("requires_grad");
+    if (truth < 0)
         return -1;
-    }
     if (storage_is_recorded(s)) {
         if (truth)
             return 0;
