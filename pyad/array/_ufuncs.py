@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -236,10 +236,8 @@ def _outer(ufunc: Any, a: Any, b: Any, **options: Any) -> Any:
     return array_ufunc(ufunc, "__call__", left, b, **options)
 
 
-def _add_at(ufunc: Any, target: Any, indices: Any, b: Any = None) -> None:
-    """`np.add.at`, `np.subtract.at`: places that are named twice get both."""
-    if ufunc not in (np.add, np.subtract):
-        raise error("NO_UFUNC", ufunc.__name__, ".at")
+def _at(ufunc: Any, target: Any, indices: Any, b: Any = None) -> None:
+    """`ufunc.at`: places that are named twice are changed twice."""
     if not isinstance(target, Array):
         if is_variable(b):
             raise error("WOULD_LOSE_DERIVATIVE")
@@ -247,11 +245,36 @@ def _add_at(ufunc: Any, target: Any, indices: Any, b: Any = None) -> None:
         return
     key = tuple(map(values, indices)) if isinstance(indices, tuple) else values(indices)
     places = np.arange(target.size).reshape(target.shape)[key]
-    given = viewed(np.broadcast_to, lifted(b), np.shape(places))
-    if ufunc is np.subtract:
-        given = lifted(-given)
-    added = lifted(_bincount(np.ravel(places), lifted(given).reshape(-1), target.size))
-    target[...] = target + added.reshape(target.shape)
+    flat = np.ravel(places)
+    given = None
+    if b is not None:
+        given = lifted(viewed(np.broadcast_to, lifted(b), np.shape(places))).reshape(-1)
+    target = target.reshape(-1) if target.ndim == 0 else target
+    if ufunc in (np.add, np.subtract):
+        _sum_at(ufunc, target, flat, given)
+        return
+    for turn in _turns(flat):
+        at = np.unravel_index(flat[turn], target.shape)
+        more = () if given is None else (given[turn],)
+        target[at] = ufunc(target[at], *more)
+
+
+def _turns(places: Any) -> Sequence[Any]:
+    """Positions in `places`, those that name a place for the first time, the second time ..."""
+    order = np.argsort(places, kind="stable")
+    new = np.ones(places.size, bool)
+    new[1:] = places[order][1:] != places[order][:-1]
+    start = np.maximum.accumulate(np.where(new, np.arange(places.size), 0))
+    rank = np.empty(places.size, int)
+    rank[order] = np.arange(places.size) - start
+    return np.split(np.argsort(rank, kind="stable"), np.cumsum(np.bincount(rank))[:-1])
+
+
+def _sum_at(ufunc: Any, target: Array, places: Any, given: Any) -> None:
+    """`np.add.at`, `np.subtract.at`: what goes to one place is summed first."""
+    named, owner = np.unique(places, return_inverse=True)
+    at = np.unravel_index(named, target.shape)
+    target[at] = ufunc(target[at], _bincount(owner, given, named.size))
 
 
 def _bincount(places: Any, weights: Array, size: int) -> Any:
@@ -285,7 +308,7 @@ def array_ufunc(ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
     if method == "outer":
         return _outer(ufunc, *inputs, **options)
     if method == "at":
-        return _add_at(ufunc, *inputs)
+        return _at(ufunc, *inputs)
     raise error("NO_UFUNC", ufunc.__name__, f".{method}")
 
 
