@@ -207,6 +207,11 @@ static RoomObject *take_room(const PlanObject *plan)
     return (RoomObject *)room;
 }
 
+static int is_name(PyObject *x, PyObject *known)
+{
+    return x == known || (PyUnicode_CheckExact(x) && PyUnicode_Compare(x, known) == 0);
+}
+
 /* The numbers of the arguments: 1, with *given where they stand; 0 if they do not fit; -1
  * with an exception. */
 static int read_arguments(const PlanObject *plan, PyObject *args, PyObject *kwargs,
@@ -216,15 +221,15 @@ static int read_arguments(const PlanObject *plan, PyObject *args, PyObject *kwar
                      names = PyTuple_GET_SIZE(plan->names);
     double *into = pyad_program_given(plan->core, room);
     size_t at = 0;
+    Py_ssize_t place = 0;
     *given = into;
     for (Py_ssize_t i = 0; i < count + names; i++) {
         const FormObject *form = form_at(plan->forms, i);
         const size_t size = form_size(form);
-        PyObject *x = i < count ? PyTuple_GET_ITEM(args, i)
-                                : PyDict_GetItemWithError(
-                                      kwargs, PyTuple_GET_ITEM(plan->names, i - count));
-        if (!x)
-            return PyErr_Occurred() ? -1 : 0;
+        PyObject *x = i < count ? PyTuple_GET_ITEM(args, i) : NULL, *name;
+        if (!x && (!PyDict_Next(kwargs, &place, &name, &x) ||
+                   !is_name(name, PyTuple_GET_ITEM(plan->names, i - count))))
+            return 0;
         const double *data = form_data(form, x);
         if (data && size == plan->size) {
             *given = data;

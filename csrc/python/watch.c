@@ -12,9 +12,11 @@ enum {
     CELLS,     /* (cell, value) */
     NAMES,     /* (mapping, name, value, ...) */
     FUNCTIONS, /* (function, code, defaults, defaults of keywords) */
+    SLOTS,     /* (object, name, value) */
     LISTS,     /* (list or array of objects, list) */
-    DICTS,     /* (dict, dict) */
-    SETS,      /* (set, set) */
+    DICTS,     /* (mapping, dict) */
+    VALUES,    /* (set or array of bytes or numbers, its copy) */
+    STATES,    /* (function that reads a state, what it gave) */
     ARRAYS,    /* (array or variable, ndarray) */
     PARTS
 };
@@ -22,8 +24,8 @@ enum {
 typedef struct {
     PyObject_HEAD
     PyObject *parts[PARTS]; /* NULL: there is nothing left of them */
-    PyObject *same_atom, *same_list, *same_dict,
-        *same_array;   /* functions (now, before) */
+    /* Functions of (now, before), for what is not decided here. */
+    PyObject *same_atom, *same_list, *same_dict, *same_state, *same_array;
     PyObject *missing; /* stands for a variable without value */
 } WatchObject;
 
@@ -160,7 +162,23 @@ static int is_dict_same(const WatchObject *w, PyObject *entry)
     return is_same_dict(w, OBJECT(entry), BEFORE(entry));
 }
 
-static int is_set_same(const WatchObject *w, PyObject *entry)
+static int is_slot_same(const WatchObject *w, PyObject *entry)
+{
+    PyObject *now = PyObject_GetAttr(OBJECT(entry), PyTuple_GET_ITEM(entry, 1));
+    if (!now && !PyErr_ExceptionMatches(PyExc_AttributeError))
+        return -1;
+    PyErr_Clear();
+    const int same = is_same_held(w, now ? now : w->missing, PyTuple_GET_ITEM(entry, 2));
+    Py_XDECREF(now);
+    return same;
+}
+
+static int is_state_same(const WatchObject *w, PyObject *entry)
+{
+    return ask(w->same_state, OBJECT(entry), BEFORE(entry));
+}
+
+static int is_value_same(const WatchObject *w, PyObject *entry)
 {
     (void)w;
     return PyObject_RichCompareBool(OBJECT(entry), BEFORE(entry), Py_EQ);
@@ -184,8 +202,10 @@ static int all_same(const WatchObject *w, PyObject *entries,
 int watch_is_same(PyObject *watch)
 {
     static int (*const is_entry_same[PARTS])(const WatchObject *, PyObject *) = {
-        [CELLS] = is_cell_same,         [NAMES] = is_name_same, [LISTS] = is_list_same,
-        [FUNCTIONS] = is_function_same, [DICTS] = is_dict_same, [SETS] = is_set_same,
+        [CELLS] = is_cell_same,         [NAMES] = is_name_same,
+        [FUNCTIONS] = is_function_same, [SLOTS] = is_slot_same,
+        [LISTS] = is_list_same,         [DICTS] = is_dict_same,
+        [VALUES] = is_value_same,       [STATES] = is_state_same,
         [ARRAYS] = is_array_same};
     const WatchObject *w = (WatchObject *)watch;
     int same = w->missing != NULL;
@@ -196,28 +216,26 @@ int watch_is_same(PyObject *watch)
 
 /* ---- the type --------------------------------------------------------------------- */
 
-/* _Watch(cells, names, functions, lists, dicts, sets, arrays, same_atom, same_list,
- * same_dict, same_array, missing) */
+/* _Watch(the parts in their order, same_atom, same_list, same_dict, same_state,
+ * same_array, missing) */
 static PyObject *watch_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    PyObject *p[PARTS], *helpers[5];
+    enum { HELPERS = 6 };
     (void)kwargs;
-    if (!PyArg_ParseTuple(args, "O!O!O!O!O!O!O!OOOOO", &PyTuple_Type, &p[0],
-                          &PyTuple_Type, &p[1], &PyTuple_Type, &p[2], &PyTuple_Type,
-                          &p[3], &PyTuple_Type, &p[4], &PyTuple_Type, &p[5],
-                          &PyTuple_Type, &p[6], &helpers[0], &helpers[1], &helpers[2],
-                          &helpers[3], &helpers[4]))
-        return NULL;
+    int known = PyTuple_GET_SIZE(args) == PARTS + HELPERS;
+    for (Py_ssize_t i = 0; known && i < PARTS; i++)
+        known = PyTuple_CheckExact(PyTuple_GET_ITEM(args, i));
+    if (!known)
+        return raise_error(PYAD_ERROR_ARGUMENTS, "these parts make no watch");
     WatchObject *w = (WatchObject *)type->tp_alloc(type, 0);
     if (!w)
         return NULL;
-    for (int i = 0; i < PARTS; i++)
-        w->parts[i] = Py_NewRef(p[i]);
-    w->same_atom = Py_NewRef(helpers[0]);
-    w->same_list = Py_NewRef(helpers[1]);
-    w->same_dict = Py_NewRef(helpers[2]);
-    w->same_array = Py_NewRef(helpers[3]);
-    w->missing = Py_NewRef(helpers[4]);
+    PyObject **const helpers[HELPERS] = {&w->same_atom,  &w->same_list,  &w->same_dict,
+                                         &w->same_state, &w->same_array, &w->missing};
+    for (Py_ssize_t i = 0; i < PARTS; i++)
+        w->parts[i] = Py_NewRef(PyTuple_GET_ITEM(args, i));
+    for (Py_ssize_t i = 0; i < HELPERS; i++)
+        *helpers[i] = Py_NewRef(PyTuple_GET_ITEM(args, PARTS + i));
     return (PyObject *)w;
 }
 
@@ -238,6 +256,7 @@ static int watch_clear(PyObject *self)
     Py_CLEAR(w->same_atom);
     Py_CLEAR(w->same_list);
     Py_CLEAR(w->same_dict);
+    Py_CLEAR(w->same_state);
     Py_CLEAR(w->same_array);
     return 0;
 }

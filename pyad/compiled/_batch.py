@@ -119,6 +119,7 @@ class _Batch:
             return self._row_by_row()
         self.names = call.layout.children[1].keys
         self._look_at_inputs()
+        self.sample, self.sampled = call, self.data
         if self.with_slopes:
             self.slopes = [
                 Sum(x.size) if self.summed and not x.has_rows else np.empty((rows.count, x.size))
@@ -159,8 +160,7 @@ class _Batch:
         p, state = self.p, self.p._state
         tried: set[Program] = set()
         while rows.size:
-            args, kwargs = self.rows.row(int(rows[0]))
-            call = p._call(args, kwargs, strict=self.with_slopes)
+            call = self._call_of(int(rows[0]))
             site = None if call.is_opaque else state.site("value", call.layout, p.f)
             for program in self._programs(site):
                 if rows.size and program not in tried:
@@ -173,6 +173,12 @@ class _Batch:
                 rows = rows[1:]
             if state.data is not self.data:  # another layout
                 return self._run_some(rows)
+
+    def _call_of(self, r: int) -> Call:
+        if r == 0 and self.data is self.sampled:
+            return self.sample
+        args, kwargs = self.rows.row(r)
+        return self.p._call(args, kwargs, strict=self.with_slopes)
 
     def _programs(self, site: Site | None) -> Sequence[Program]:
         """The recordings to be tried, in an order that sums do not owe to earlier calls."""

@@ -111,7 +111,8 @@ class Compiled(Evaluator):
             rows = shape_of(run.program.outputs)
             if rows.size <= columns.size:
                 return assemble(run.pull(np.eye(rows.size))[:, index], rows, columns)
-        matrix = self._push(self._call(args, kwargs), args, kwargs, columns, np.eye(columns.size))
+        directions = np.eye(columns.size)
+        matrix = self._push(self._call(args, kwargs), args, kwargs, columns, directions, rows.size)
         if matrix is None:
             return pyad.jacobian(self._main, self.argnums)(*args, **kwargs)
         return assemble(matrix, rows, columns)
@@ -178,7 +179,8 @@ class Compiled(Evaluator):
                 if pattern.by_rows:
                     compressed = run.pull(np.ascontiguousarray(pattern.seeds().T))[:, index].T
                     return pattern.to_scipy(pattern.decompress(compressed))
-            pushed = self._push(call, args, kwargs, columns, pattern.seeds().T)
+            rows = run.program.count
+            pushed = self._push(call, args, kwargs, columns, pattern.seeds().T, rows)
             if pushed is not None:
                 return pattern.to_scipy(pattern.decompress(pushed))
         return pyad.SparseJacobian(self._main, self.argnums)(*args, **kwargs)  # type: ignore[arg-type]

@@ -182,18 +182,19 @@ class Evaluator(_handle._Replay):
         kwargs: dict[str, Any],
         shape: Shape,
         tangents: Floats,
+        rows: int,
     ) -> Floats | None:
-        """The Jacobian times tangents, which are rows: (results, rows)."""
-        columns: list[Floats] = []
-        for row in tangents:
+        """The Jacobian times tangents: (rows, tangents)."""
+        product = np.empty((rows, len(tangents)))
+        for k, row in enumerate(tangents):
             given = flatten(split(shape, np.ascontiguousarray(row)), "a tangent")[0]
             extended = Call.extended(call, layout_of_shape(shape), given)
             run = self._run("push", extended, args, kwargs)
             if run is None:
                 return None
             with run:
-                columns.append(run.values.copy())
-        return np.array(columns).T
+                product[:, k] = run.values
+        return product
 
     def _pattern(
         self, kind: str, program: Program, args: Sequence[Any], kwargs: dict[str, Any]

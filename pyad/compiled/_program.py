@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 import pyad
 from pyad import _handle
-from pyad._binding import check, ffi, lib
+from pyad._binding import check, ffi, lib, status_of
 from pyad._handle import Array, Var
 from pyad.compiled._arguments import (
     NUMBER,
@@ -41,6 +41,7 @@ _OPERAND = np.dtype(
 _LARGE = 10_000
 """Numbers of working memory from which on a run gives the interpreter lock away."""
 _NUMBERS = itertools.count()
+_RULE_FAILED = status_of("RULE_FAILED")
 _NOT_REPLAYED = {
     "GIVEN_SECOND": "a node made by from_partials has no function that a replay could call",
     "NEEDS_RECORDING": "an operation of it cannot be replayed",
@@ -196,12 +197,16 @@ class Program:
             return room
 
     def run(self, room: Room, x: Floats) -> bool:
-        """Compute `room.results` at `x`; False if a guard answers otherwise."""
+        """Compute `room.results` at `x`; False if this recording does not fit there.
+
+        A guard answers otherwise, or an operation raises (of a singular matrix): what the function
+        does there has to be recorded.
+        """
         given = ffi.from_buffer(DOUBLES, x)
         status = lib.pyad_program_value(self.core, room.numbers, given, room.outputs, room.holds)
         if status:
-            check(status)
-        if room.holds[0]:
+            _forgive(status)
+        elif room.holds[0]:
             room.runs += 1
             return True
         return False
@@ -276,6 +281,17 @@ class Program:
         """The figures of `pyad_program_info`."""
         info = lib.pyad_program_describe(self.core)
         return {name: int(getattr(info, name)) for name in dir(info)}
+
+
+def _forgive(status: int) -> None:
+    """Raise the exception of a status, if it is not what an operation in Python raised."""
+    try:
+        check(status)
+    except MemoryError:
+        raise
+    except Exception:
+        if status != _RULE_FAILED:
+            raise
 
 
 def _is_foreign(leaves: list[Any], rows: Any) -> bool:

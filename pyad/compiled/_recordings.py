@@ -42,9 +42,12 @@ PROGRAMS = 64
 SITES = 256
 """Layouts that are remembered, those used last."""
 HOPELESS = 3
-"""Recordings of a layout that could not be used again, after which no more are made."""
+"""Recordings of a layout that could not be used again, after which more and more calls pass before
+the next one is made: another way, or a point without NaN, may allow it."""
 UNSTEADY = 2 * PROGRAMS
 """Recordings of a layout that were forgotten, after which it is looked at whether they serve."""
+WORTH = 4
+"""Calls that a recording has to answer on the average, for it costs several evaluations."""
 
 _HANDLES = frozenset((Var, Dual, Array))
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -69,7 +72,7 @@ class Call:
             children.append(layout_of(x, numbers, role))
             more = len(numbers) - len(self.active)
             self.active += [role is Role.DIFFERENTIATED] * more
-        names = tuple(sorted(kwargs))
+        names = tuple(kwargs)  # in their order, which **kwargs shows
         named = tuple([layout_of(kwargs[name], numbers, data) for name in names])
         self.active += [False] * (len(numbers) - len(self.active))
         self.numbers = numbers
@@ -149,7 +152,7 @@ class Site:
     def __init__(self, kind: str, layout: Layout) -> None:
         self.kind = kind
         self.programs: tuple[Program, ...] = ()
-        self.recorded = self.forgotten = self.hopeless = 0
+        self.recorded = self.forgotten = self.hopeless = self.pause = 0
         self.past_runs = 0
         self.is_eager = False
         functions = [
@@ -171,6 +174,13 @@ class Site:
         if self._around is not None and not self._around.are_as_they_were():
             self.drop(())
             self._around = Surroundings(*self._functions)
+
+    def may_record(self) -> bool:
+        """False for the calls that pass before another attempt."""
+        if self.pause:
+            self.pause -= 1
+            return False
+        return True
 
     def drop(self, kept: tuple[Program, ...]) -> None:
         """Keep some of the programs only."""
@@ -219,7 +229,7 @@ class Recordings:
         x = flat(call.numbers) if call.numbers else np.empty(0)
         seen = site.programs
         found = self._known(site, seen, x)
-        if found is None and not site.is_eager:
+        if found is None and not site.is_eager and site.may_record():
             found = self._record(f, site, evaluate, call, x, seen)
         if found is None:
             self.eager += 1
@@ -362,10 +372,11 @@ class Recordings:
             self._give_up(site)
             self._explain(f, program.reason)
         else:
+            site.hopeless //= 2
             known = self._add(site, program, x, seen)
             if known is not None:
                 return known
-            if site.forgotten >= UNSTEADY and site.hits < site.recorded:
+            if site.forgotten >= UNSTEADY and site.hits < WORTH * site.recorded:
                 site.is_eager = True
                 self._explain(f, "it takes another way at nearly every call")
         return Run(program, room, x.size)
@@ -388,8 +399,8 @@ class Recordings:
 
     def _give_up(self, site: Site) -> None:
         site.hopeless += 1
-        if site.hopeless >= HOPELESS and site.hopeless > len(site.programs):
-            site.is_eager = True
+        if site.hopeless >= HOPELESS:
+            site.pause = 4 << min(site.hopeless - HOPELESS, 10)
 
     def _explain(self, f: Any, reason: str, *, often: bool = False) -> None:
         """Warn, once for a function."""

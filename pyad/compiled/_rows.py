@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import inspect
+import math
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
@@ -36,7 +37,7 @@ class Input(NamedTuple):
     @property
     def size(self) -> int:
         """Numbers in a row."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     def part(self, where: Any, rows: int) -> Floats:
         """The numbers of some rows, side by side."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -114,7 +115,7 @@ def _columns(layout: Layout, numbers: Floats) -> Iterator[Floats]:
     """Of each number or array of the layout those of all rows, of their own."""
     start = 0
     for shape in _shapes(layout):
-        end = start + int(np.prod(shape, dtype=np.int64))
+        end = start + math.prod(shape)
         whole = start == 0 and end == numbers.shape[1]
         part = numbers if whole else numbers[:, start:end].copy()
         yield part.reshape(len(numbers), *shape)
@@ -124,7 +125,7 @@ def _columns(layout: Layout, numbers: Floats) -> Iterator[Floats]:
 def _pieces(layout: Layout, numbers: Floats) -> Iterator[Any]:
     start = 0
     for shape in _shapes(layout):
-        end = start + int(np.prod(shape, dtype=np.int64))
+        end = start + math.prod(shape)
         yield numbers[start:end].reshape(shape).copy() if shape else float(numbers[start])
         start = end
 
