@@ -466,7 +466,7 @@ def eigh(
         raise _refuse("eigh", "stacks of matrices", "use np.linalg.eigh, which takes them")
     if b is None:
         values = _scipy("eigh")(plain(a), lower=lower)
-        w, v = apply("eigh", lambda _: values, _linalg._EIGH, a)
+        w, v = apply("eigh", lambda _: values, _linalg.EIGH, a)
     else:
         b = _symmetric_from(b, lower, "eigh")
         values = _scipy("eigh")(plain(a), plain(b), lower=lower)
@@ -550,7 +550,7 @@ def pinv(
     check_finite: bool = True,
 ) -> Any:  # fmt: skip
     """`scipy.linalg.pinv`, where the rank does not change nearby."""
-    a = _linalg._matrix(a, "scipy.linalg.pinv")
+    a = _linalg.matrix(a, "scipy.linalg.pinv")
     largest = float(np.linalg.norm(plain(a), 2)) if len(shape_of(a)) == 2 else 0.0
     relative = max(shape_of(a)[-2:]) * np.finfo(float).eps if rtol is None else float(rtol)
     if atol and largest:

@@ -560,7 +560,7 @@ class _MultivariateNormal:
         from pyad.scipy.linalg import solve_triangular
 
         y = solve_triangular(factor, transposed(rest), lower=True)
-        half = total(_log(_linalg._diagonal(factor)), -1)
+        half = total(_log(_linalg.diagonal_of(factor)), -1)
         result = -0.5 * total(_square(y), 0) - half - n * _LOG_ROOT_2PI
         shape = shape_of(x)[:-1]
         if len(given) <= 1 and n == 1 and given:
