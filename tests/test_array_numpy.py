@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 from pathlib import Path
@@ -396,8 +397,8 @@ WISHED = [
 
 
 def found(name: str) -> Any:
-    module, _, short = name.rpartition(".")
-    return getattr(getattr(np, module) if module else np, short, None)
+    *modules, short = name.split(".")
+    return getattr(functools.reduce(getattr, modules, np), short, None)
 
 
 @pytest.mark.parametrize("name", [*AUTOGRAD, *WISHED])
@@ -459,12 +460,33 @@ def test_other_functions_lose_no_derivative(name: str) -> None:
         ("intersect1d", (L, L), "isin"),
         ("polydiv", (L, L), "convolve"),
         ("i0", (L,), "special"),
+        ("full", (3, L), "pyad.numpy.full"),
+        ("ndenumerate", (L,), "np.ndindex"),
+        ("asarray_chkfinite", (L,), "compose it"),
+        ("isfortran", (L,), "compose it"),
+        ("ma.average", (L,), "x\\[mask\\]"),
+        ("ma.clip", (L, 0.0, 1.0), "x\\[mask\\]"),
+        ("polynomial.Polynomial", (L,), "np.polyval"),
+        ("polynomial.polynomial.polyval", (L, L), "np.polyval"),
+        ("testing.assert_array_equal", (L, L), "x.value"),
     ],
 )
 def test_a_refusal_names_the_function_and_another_way(name: str, args: Any, way: str) -> None:
     with pytest.raises(TypeError, match=f"np\\.{name}.*{way}") as raised:
         found(name)(*(pyad.array(x) if isinstance(x, np.ndarray) else x for x in args))
     assert isinstance(raised.value, pyad.Error)
+
+
+def test_attributes_that_an_array_has_not_name_another_way() -> None:
+    a = pyad.array(L)
+    assert not hasattr(a, "view")
+    assert getattr(a, "flags", None) is None
+    with pytest.raises(AttributeError, match=r"Array\.view.*astype"):
+        a.view(int)
+    with pytest.raises(TypeError, match=r"np\.polynomial\.Polynomial"):
+        np.polynomial.Polynomial([1.0, 2.0])(a)
+    with pytest.raises(TypeError, match=r"np\.vectorize.*apply_along_axis"):
+        np.vectorize(float)(a)
 
 
 # ---- the page ------------------------------------------------------------------------------------

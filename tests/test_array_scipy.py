@@ -13,6 +13,9 @@ import pyad
 
 special = pytest.importorskip("scipy.special")
 sl = pytest.importorskip("scipy.linalg")
+integrate = pytest.importorskip("scipy.integrate")
+interpolate = pytest.importorskip("scipy.interpolate")
+stats = pytest.importorskip("scipy.stats")
 ours = pytest.importorskip("pyad.scipy.special")
 mine = pytest.importorskip("pyad.scipy.linalg")
 
@@ -259,7 +262,16 @@ def test_functions_of_scipy_name_ours() -> None:
         (lambda: sl.expm(a), "pyad.scipy.linalg.expm"),
         (lambda: sl.inv(a), "pyad.scipy.linalg.inv"),
         (lambda: sl.solve(a, B), "pyad.scipy.linalg.solve"),
+        (lambda: sl.cholesky(a), "pyad.scipy.linalg.cholesky"),
         (lambda: special.logsumexp(a), "pyad.scipy.special.logsumexp"),
+        (lambda: special.spherical_jn(1, a), "scipy.special.spherical_jn"),
+        (lambda: stats.norm.logpdf(a), "pyad.scipy.stats.norm.logpdf"),
+        (lambda: stats.norm.ppf(a), "scipy.stats.norm.ppf is not"),
+        (lambda: stats.gmean(a), "scipy.stats.gmean"),
+        (lambda: stats.gaussian_kde(a), "scipy.stats.gaussian_kde"),
+        (lambda: interpolate.CubicSpline([0.0, 1.0], a[:2]), "scipy.interpolate.CubicSpline"),
+        (lambda: integrate.trapezoid(a), "scipy.integrate.trapezoid"),
+        (lambda: sparse.linalg.spsolve(sparse.eye(3).tocsc(), a[0]), "scipy.sparse.linalg.spsolve"),
     ):
         with pytest.raises(TypeError, match=name):
             call()
@@ -267,7 +279,6 @@ def test_functions_of_scipy_name_ours() -> None:
 
 # ---- stats -------------------------------------------------------------------------------------
 
-stats = pytest.importorskip("scipy.stats")
 dist = pytest.importorskip("pyad.scipy.stats")
 
 LINE = np.array([-2.5, -0.3, 0.4, 1.9])
