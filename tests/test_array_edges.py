@@ -97,3 +97,39 @@ def test_observations_in_the_rows_of_one_row() -> None:
             got = np.cov(pyad.array(x), rowvar=False, bias=True)
         assert np.shape(got) == np.shape(expected)
         np.testing.assert_allclose(value_of(got), expected)
+
+
+# ---- linear algebra ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "shape"),
+    [
+        (np.linalg.norm, (0,)),
+        (np.linalg.norm, (2, 0, 3)),
+        (np.linalg.det, (0, 0)),
+        (np.linalg.det, (2, 0, 0)),
+        (lambda a: np.linalg.slogdet(a)[1], (0, 0)),
+        (lambda a: np.linalg.cond(a, "fro"), (0, 3, 3)),
+        (lambda a: np.linalg.tensorsolve(a, np.ones(0)), (0, 0)),
+    ],
+)
+def test_linear_algebra_without_elements(call: Any, shape: tuple[int, ...]) -> None:
+    x = np.zeros(shape)
+    got = call(pyad.array(x) * 1.0)
+    np.testing.assert_array_equal(value_of(got), call(x))
+    assert pyad.grad(lambda x: np.sum(call(x)))(x).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("call", "shape"),
+    [
+        (lambda a: np.linalg.cond(a, 1), (0, 0)),
+        (lambda a: np.linalg.multi_dot([a, a, a]), (2, 3, 3)),
+        (lambda a: np.linalg.tensorsolve(a, np.ones(3)), (3, 4)),
+    ],
+)
+def test_linear_algebra_refuses_what_numpy_refuses(call: Any, shape: tuple[int, ...]) -> None:
+    for x in (np.ones(shape), pyad.array(np.ones(shape))):
+        with pytest.raises(np.linalg.LinAlgError):
+            call(x)

@@ -181,6 +181,8 @@ def cond(x: Any, p: Any = None) -> Any:
     x = matrix(x, "np.linalg.cond")
     if not is_variable(x):
         return np.linalg.cond(x, p)
+    if 0 in shape_of(x):
+        return constant(np.linalg.cond(plain(x), p))
     if p is None or p in (2, -2):
         s = svdvals(x)
         return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]

@@ -73,6 +73,11 @@ def multi_dot(arrays: Any, *, out: Any = None) -> Any:
         xs[0] = xs[0][None, :]
     if last:
         xs[-1] = xs[-1][:, None]
+    for x in xs:
+        if len(shape_of(x)) != 2:
+            raise np.linalg.LinAlgError(
+                f"{len(shape_of(x))}-dimensional array given. Array must be two-dimensional"
+            )
     sides = [shape_of(x)[0] for x in xs] + [shape_of(xs[-1])[1]]
     n = len(xs)
     cost = [[0.0] * n for _ in range(n)]

@@ -83,7 +83,11 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
         a = viewed(np.transpose, a, order) if isinstance(a, Array) else np.transpose(a, order)
     rest = shape_of(a)[len(shape_of(b)) :]
     size = int(np.prod(rest))
-    return solve(a.reshape(-1, size), b.reshape(-1)).reshape(rest)
+    if int(np.prod(shape_of(a))) != size**2:
+        raise np.linalg.LinAlgError(
+            "Input arrays must satisfy prod(a.shape[b.ndim:]) == prod(a.shape[:b.ndim])"
+        )
+    return solve(a.reshape(size, size), b.reshape(size)).reshape(rest)
 
 
 def tensorinv(a: Any, ind: int = 2) -> Any:
