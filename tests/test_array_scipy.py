@@ -391,6 +391,19 @@ def test_probabilities(name: str) -> None:
     np.testing.assert_allclose(
         ours.logpmf(x, *fixed, *free_arrays).value, theirs.logpmf(x, *shapes), rtol=1e-10
     )
+    # `nbinom.cdf` and its like have a derivative in the probability only
+    numbers, rate = (*fixed, *free[:-1]), free[-1]
+    for method in ("cdf", "logcdf"):
+        check(
+            lambda p, m=method: getattr(ours, m)(np.add(k, 2.5), *numbers, p, 2),
+            rate,
+            reference=lambda p, m=method: getattr(theirs, m)(np.add(k, 2.5), *numbers, p, 2),
+            rtol=1e-6,
+        )
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(
+            ours.cdf(x, *numbers, pyad.array(np.full(7, rate))).value, theirs.cdf(x, *shapes)
+        )
     with pytest.raises(TypeError, match="whole number"):
         ours.logpmf(pyad.array(x), *shapes)
 
@@ -412,6 +425,10 @@ def test_multivariate_normal() -> None:
               reference=lambda x, c: stats.multivariate_normal.logpdf(x, mean, c))  # fmt: skip
     check(dist.multivariate_normal.logpdf, matrix(4), 0.5, 2.0,
           reference=stats.multivariate_normal.logpdf)  # fmt: skip
+    check(lambda c: dist.multivariate_normal.entropy(mean, c), cov, vary=vary, rtol=1e-6,
+          reference=lambda c: stats.multivariate_normal.entropy(mean, c))  # fmt: skip
+    of_one = dist.multivariate_normal.entropy(None, pyad.array(2.0))
+    assert of_one.value == pytest.approx(stats.multivariate_normal.entropy(None, 2.0))
     with pytest.raises(np.linalg.LinAlgError):
         dist.multivariate_normal.logpdf(pyad.array(mean), None, np.zeros((3, 3)))
     with pytest.raises(ValueError, match="shape"):
@@ -457,6 +474,8 @@ def test_arguments_by_name_and_errors() -> None:
         lambda: dist.norm.logpdf(x, 0, 1, 2),
         lambda: dist.norm.logpdf(x, width=2),
         lambda: dist.norm.ppf(x),
+        lambda: dist.poisson.sf(x, 1.0),
+        lambda: dist.dirichlet.entropy(x),
         lambda: dist.gamma.cdf(1.0, x),
     ):
         with pytest.raises(TypeError):

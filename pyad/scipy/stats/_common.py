@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import pyad.functions as _native
+from pyad._binding import error
 from pyad.scipy import special as _special
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "log",
     "log1p",
     "log_ndtr",
+    "missing_method",
     "ndtr",
     "poch",
     "softplus",
@@ -68,3 +70,22 @@ betaln, xlog1py, gammainc, gammaincc, betainc, poch, i0e, stdtr = map(
     _special_function,
     ("betaln", "xlog1py", "gammainc", "gammaincc", "betainc", "poch", "i0e", "stdtr"),
 )
+
+
+_METHODS = (
+    "logpdf", "pdf", "cdf", "sf", "logcdf", "logsf", "logpmf", "pmf", "ppf", "isf", "rvs", "mean",
+    "var", "std", "stats", "entropy", "fit", "interval", "median", "moment",
+)  # fmt: skip
+
+
+def missing_method(distribution: Any, name: str) -> Exception:
+    """The error for an attribute that is not there: of a method of SciPy's it says what is."""
+    if name not in _METHODS:
+        return AttributeError(f"{distribution!r} has no attribute {name!r}")
+    known = ", ".join(m for m in _METHODS if m in type(distribution).__dict__)
+    theirs = repr(distribution).removeprefix("pyad.")
+    return error(
+        "ARGUMENTS",
+        f"{distribution!r} has {known}, and not {name}: use {theirs}.{name} with plain numbers, "
+        "x.value",
+    )

@@ -25,18 +25,16 @@ from pyad.scipy.stats._common import (
     exp,
     log,
     log1p,
+    missing_method,
 )
 
 __all__ = [
-    "METHODS",
     "Distribution",
 ]
 
 
 class Distribution:
     """One of SciPy's distributions, by formulas of the standard variable z = (x - loc) / scale."""
-
-    discrete = False
 
     def __init__(
         self,
@@ -60,33 +58,15 @@ class Distribution:
         return f"pyad.scipy.stats.{self.name}"
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        raise (
-            error(
-                "ARGUMENTS",
-                f"pyad.scipy.stats.{self.name} has {', '.join(self._names())}, and not {name}: use "
-                f"scipy.stats.{self.name}.{name} with plain numbers, x.value",
-            )
-            if name in METHODS
-            else AttributeError(f"{self!r} has no attribute {name!r}")
-        )
-
-    def _names(self) -> list[str]:
-        return [m for m in METHODS if m in type(self).__dict__ and self._knows(m)]
-
-    def _knows(self, method: str) -> bool:
-        return True
+        raise missing_method(self, name)
 
     # ---- arguments -----------------------------------------------------------------------------
 
     def _bind(self, method: str, args: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
         """x, the shapes, loc and scale as operands."""
         what = f"scipy.stats.{self.name}.{method}"
-        names = [*self.shapes, "loc", *([] if self.discrete else ["scale"])]
+        names = [*self.shapes, "loc", "scale"]
         given = dict(zip(["x", *names], args, strict=False))
-        if self.discrete and "k" in named:
-            named = {"x": named["k"], **{n: v for n, v in named.items() if n != "k"}}
         wrong = [n for n in named if n in given or n not in ("x", *names)]
         missing = [n for n in ("x", *self.shapes) if n not in given and n not in named]
         if len(args) > len(names) + 1 or wrong or missing:
@@ -190,9 +170,3 @@ class Distribution:
     def logsf(self, *args: Any, **named: Any) -> Any:
         """The logarithm of 1 - cdf."""
         return self._tail("logsf", args, named)
-
-
-METHODS = (
-    "logpdf", "pdf", "cdf", "sf", "logcdf", "logsf", "logpmf", "pmf", "ppf", "isf", "rvs", "mean",
-    "var", "std", "stats", "entropy", "fit", "interval", "median", "moment",
-)  # fmt: skip

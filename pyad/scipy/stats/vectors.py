@@ -24,6 +24,7 @@ from pyad.scipy.stats._common import (
     exp,
     lgamma,
     log,
+    missing_method,
     square,
     xlogy,
 )
@@ -41,6 +42,9 @@ class _MultivariateNormal:
     def __repr__(self) -> str:
         return "pyad.scipy.stats.multivariate_normal"
 
+    def __getattr__(self, name: str) -> Any:
+        raise missing_method(self, name)
+
     def logpdf(self, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
         """The logarithm of the density; the derivative in `cov` is symmetric."""
         what = "scipy.stats.multivariate_normal.logpdf"
@@ -51,17 +55,9 @@ class _MultivariateNormal:
             raise error(
                 "ARGUMENTS", f"{what} of variables takes no singular covariance: leave it out"
             )
-        x, cov = operand(x, what), operand(cov, what)
-        dim = (
-            shape_of(operand(mean, what))[-1:] if mean is not None and np.ndim(plain(mean)) else ()
-        ) or shape_of(cov)[-1:] or (1,)  # fmt: skip
-        (n,) = dim
-        mean = np.zeros(n) if mean is None else extended(operand(mean, what), (n,))
-        sides = shape_of(cov)
-        if len(sides) < 2:
-            cov = extended(cov, (n,))[:, None] * np.eye(n)
-        if shape_of(cov) != (n, n):
-            raise error("ARGUMENT_SHAPE", "cov", str((n, n)), str(sides))
+        x = operand(x, what)
+        mean, cov = _parameters(mean, cov, what)
+        (n,) = shape_of(mean)
         given = shape_of(x)
         if not given:
             x = x * np.ones(1)
@@ -88,12 +84,36 @@ class _MultivariateNormal:
             return theirs.pdf(*args, **named)
         return exp(self.logpdf(*args, **named))
 
+    def entropy(self, mean: Any = None, cov: Any = 1) -> Any:
+        """The differential entropy, which does not depend on the mean."""
+        if not holds_variables(mean, cov):
+            theirs = required("scipy.stats", "pyad.scipy.stats").multivariate_normal
+            return theirs.entropy(mean, cov)
+        mean, cov = _parameters(mean, cov, "scipy.stats.multivariate_normal.entropy")
+        return 0.5 * shape_of(mean)[0] - self.logpdf(mean, mean, cov)
+
+
+def _parameters(mean: Any, cov: Any, what: str) -> tuple[Any, Any]:
+    """The mean as a vector, and the covariance as a matrix that fits it."""
+    cov = operand(cov, what)
+    sides = shape_of(cov)
+    mean = np.zeros(sides[-1:] or 1) if mean is None else operand(mean, what)
+    (n,) = shape_of(mean)[-1:] or sides[-1:] or (1,)
+    if len(sides) < 2:
+        cov = extended(cov, (n,))[:, None] * np.eye(n)
+    if shape_of(cov) != (n, n):
+        raise error("ARGUMENT_SHAPE", "cov", str((n, n)), str(sides))
+    return extended(mean, (n,)), cov
+
 
 class _Dirichlet:
     """`scipy.stats.dirichlet`."""
 
     def __repr__(self) -> str:
         return "pyad.scipy.stats.dirichlet"
+
+    def __getattr__(self, name: str) -> Any:
+        raise missing_method(self, name)
 
     def logpdf(self, x: Any, alpha: Any) -> Any:
         """The logarithm of the density; the derivative in x ignores that x adds up to 1."""
@@ -125,6 +145,9 @@ class _Multinomial:
 
     def __repr__(self) -> str:
         return "pyad.scipy.stats.multinomial"
+
+    def __getattr__(self, name: str) -> Any:
+        raise missing_method(self, name)
 
     def logpmf(self, x: Any, n: Any, p: Any) -> Any:
         """The logarithm of the probability; the last entry of p counts as 1 - the others."""
