@@ -141,7 +141,7 @@ def var(
     correction: Any = _MISSING,
     too_few: float = 0.0,
 ) -> Any:
-    """`np.var`; `too_few` stands for the degrees of freedom where there are none."""
+    """`np.var`."""  # `too_few` stands for degrees of freedom of which there are none
     check_float(dtype, "np.var")
     a = lifted(a, "np.var")
     if correction is not _MISSING:
