@@ -74,7 +74,7 @@ def test_quantiles_refuse_what_they_do_not_differentiate(name: str) -> None:
     with pytest.raises(TypeError, match=f"np\\.{name} has no derivative in q"):
         pyad.grad(lambda q: function(X[0], q))(0.3)
     assert function(pyad.array(X[0]), pyad.var(0.5, requires_grad=False)).requires_grad
-    with pytest.raises(TypeError, match="weights=None only"):
+    with pytest.raises(TypeError, match="weights"):
         function(pyad.array(X[0]), 0.3, weights=np.ones(3), method="inverted_cdf")
 
 
