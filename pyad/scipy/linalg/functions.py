@@ -47,6 +47,7 @@ def _real(name: str, *args: Any) -> Function:
     """SciPy's function of one matrix; refused if the result is complex."""
 
     def function(x: Any) -> Any:
+        """The real result, or an error."""
         found = theirs(name)(x, *args)
         if np.iscomplexobj(found):
             if np.max(np.abs(found.imag), initial=0.0) > 1e-10 * np.max(np.abs(found), initial=0.0):
