@@ -133,3 +133,43 @@ def test_linear_algebra_refuses_what_numpy_refuses(call: Any, shape: tuple[int, 
     for x in (np.ones(shape), pyad.array(np.ones(shape))):
         with pytest.raises(np.linalg.LinAlgError):
             call(x)
+
+
+# ---- one element -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: (x**2).sum(),
+        lambda x: x.mean() * x.max() + x.min() * x.prod(),
+        lambda x: x.reshape(1, 1) * 3.0,
+        lambda x: x.ravel() * x.flatten(),
+        lambda x: x.astype(float) * x.copy(),
+        lambda x: x.clip(0.0, 1.0) + x.squeeze(),
+        lambda x: x.std() + x.var() + x.round(1),
+        lambda x: x.repeat(3) * x.cumsum(),
+        lambda x: x * x.conj() + x.transpose(),
+    ],
+)
+def test_one_element_has_the_methods_of_numbers_of_numpy(call: Any) -> None:
+    x = np.float64(1.72)
+    expected = call(x)
+    got = call(pyad.array([1.5, 1.72])[1])
+    assert np.shape(got) == np.shape(expected)
+    np.testing.assert_allclose(value_of(got), expected)
+
+    def total(x: Any) -> Any:
+        return np.sum(call(x))
+
+    slope = (total(x + 1e-6) - total(x - 1e-6)) / 2e-6
+    assert pyad.grad(total)(1.72) == pytest.approx(slope, rel=1e-6)
+    assert pyad.jvp(total, (1.72,), (1.0,))[1] == pytest.approx(slope, rel=1e-6)
+    assert pyad.grad(pyad.grad(total))(1.72) == pytest.approx(
+        (pyad.grad(total)(1.7201) - pyad.grad(total)(1.7199)) / 2e-4, abs=1e-6
+    )
+
+
+def test_one_element_as_a_plain_number_of_another_type_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"float64|x\.value"):
+        pyad.grad(lambda x: x.astype(np.float32))(1.5)

@@ -22,7 +22,7 @@ from pyad.array._common import (
 from pyad.array._guards import truth
 from pyad.array._structure import rearranged, viewed
 
-__all__ = ["ABSENT", "install"]
+__all__ = ["ABSENT", "OF_SCALARS", "install"]
 
 
 # ---- structure -----------------------------------------------------------------------------------
@@ -362,6 +362,26 @@ METHODS: dict[str, Any] = {
 }
 
 
+def _of_scalar(name: str) -> Callable[..., Any]:
+    def method(self: Any, *args: Any, **options: Any) -> Any:
+        return getattr(lifted(self), name)(*args, **options)
+
+    method.__name__ = name
+    method.__doc__ = f"As `Array.{name}`, of an array without dimensions."
+    return method
+
+
+OF_SCALARS = (
+    "reshape", "ravel", "flatten", "squeeze", "transpose", "astype", "copy", "sum", "mean", "prod",
+    "max", "min", "std", "var", "round", "clip", "conj", "tolist", "cumsum", "cumprod",
+    "repeat",
+)  # fmt: skip
+"""Methods of NumPy's scalars, which one element of an Array has too."""
+
+
 def install() -> None:
-    """Put them into the type."""
-    _handle._add_methods(METHODS)
+    """Put them into the types."""
+    _handle._add_methods(Array, METHODS)
+    scalars = {name: _of_scalar(name) for name in OF_SCALARS}
+    for kind in (_handle.Var, _handle.Dual):
+        _handle._add_methods(kind, scalars)
