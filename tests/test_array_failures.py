@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import pyad
+from pyad import _handle
+from pyad.array._rules import Rule
 
 X = np.array([-1.0, 2.0, 3.0])
 WEIGHTS = np.array([1.0, 10.0, 100.0])
@@ -138,3 +140,72 @@ def test_items_assigned_while_a_leaf_counts_as_a_constant() -> None:
     x.requires_grad = True
     with pytest.raises(pyad.Error, match="assigned after it was recorded"):
         np.sum(y * x).backward()
+
+
+def with_rule(adjoint: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The square, with a rule that returns what `adjoint(x)` gives."""
+    rule = Rule(lambda adjoints, outputs, inputs: (adjoint(inputs[0]),))
+
+    def square(x: Any) -> Any:
+        return _handle._array_call("square", (x.value**2,), lambda x: (x * x,), rule, (x,))[0]
+
+    return square
+
+
+def test_a_rule_that_returns_what_cannot_be_an_adjoint() -> None:
+    with pyad.Tape():
+        elsewhere = pyad.array(X) * 2.0
+    x = pyad.array(X)
+    ended = x * 1.0
+    ended[0] = x[1] * 2.0
+    np.sum(ended).backward()
+    ended[1] = x[0]
+    refused = {
+        "two different tapes": elsewhere,
+        "recording that has ended": ended,
+        "another shape than its input": np.ones(5),
+    }
+    for message, adjoint in refused.items():
+        f = with_rule(lambda x, adjoint=adjoint: adjoint)
+        with pytest.raises(pyad.Error, match=message):
+            np.sum(f(pyad.array(X))).backward(create_graph=True)
+    f = with_rule(lambda x: 2.0 * x)
+    second = pyad.grad(lambda z: np.sum(pyad.grad(lambda y: np.sum(f(y)))(z) ** 2))
+    np.testing.assert_array_equal(second(X), 8.0 * X)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda a: np.sin(a, out=a[:2]),
+        lambda a: np.hypot(a, a, out=a[:2]),
+        lambda a: np.sin(a, out=a, where=np.ones(7, bool)),
+        lambda a: np.matmul(a, a, out=a),
+        lambda a: np.multiply.accumulate(a, out=a[:2]),
+    ],
+)
+def test_a_ufunc_that_cannot_store_its_result(call: Callable[[Any], Any]) -> None:
+    x = pyad.array(X)
+    a = x * WEIGHTS
+    before = len(a.tape)
+    with pytest.raises(ValueError):
+        call(a)
+    assert len(a.tape) == before
+    np.sum(a * a).backward()
+    np.testing.assert_array_equal(x.grad, 2.0 * X * WEIGHTS**2)
+
+
+def test_the_protocols_called_by_hand() -> None:
+    a = pyad.array(X) * 1.0
+    for args in ((), (1, 2, 3, 4), (np.sum, (), (a,), 5), (np.sum, (), 5, {})):
+        with pytest.raises(TypeError, match="func, types, args and kwargs"):
+            a.__array_function__(*args)
+    for args in ((), (np.add,), (np.add, "__call__")):
+        with pytest.raises(TypeError, match="a ufunc, a method and its inputs"):
+            a.__array_ufunc__(*args)
+
+
+@pytest.mark.parametrize("name", ["value", "grad", "requires_grad", "name"])
+def test_attributes_cannot_be_deleted(name: str) -> None:
+    with pytest.raises(TypeError, match=r"cannot be deleted|string or None"):
+        delattr(pyad.array(X), name)

@@ -226,6 +226,7 @@ RAISES: dict[str, tuple[Callable[[], Any], str]] = {
     "FILE_VERSION": (other_version, "save the function again"),
     "RULE_IN_FILE": (rule_in_file, "pickle the function"),
     "NO_RECORDING": (no_recording, "save it again"),
+    "BATCH": (lambda: pyad.compile(lambda x: x).batch(1.0), "give arrays with a leading axis"),
     "CANNOT_SAVE": (lambda: _files.dump(pyad.compile(lambda x: x)), "call it once"),
     "SPARSE_OPEN": (lambda: pyad.sparse_jacobian(open_function, [1.0]), "use jacobian"),
     "PATTERN_CHANGED": (changed_pattern, "again"),

@@ -19,7 +19,8 @@ enum { NAME(TILE) = PYAD_TILE / LANES }; /* elements */
 #define EACH_LANE for (size_t l = 0; l < LANES; l++)
 #endif
 /* A zero adjoint passes nothing on, whatever the partial. In one lane it was asked
- * before. */
+ * before. In several the weights are computed first: where they are needed for some lanes
+ * only, compilers load them under a mask, which takes longer than the product. */
 #define PASSED(OWN, WEIGHT) (LANES > 1 && (OWN) == 0 ? 0 : (OWN) * (WEIGHT))
 
 /* ---- groups ----------------------------------------------------------------------- */
@@ -544,9 +545,9 @@ static const program_step *NAME(sweep_singles)(const program_step *first,
         if (t->op >= PROGRAM_FOLD)
             break;
         out -= LANES;
-        double own[LANES];
-        const double *result = v + out;
-        EACH_LANE own[l] = adjoints[out + l];
+        /* In several lanes a copy would go through memory, too. */
+        const double one = adjoints[out], *result = v + out;
+        const double *own = LANES == 1 ? &one : adjoints + out;
         if (LANES == 1 && own[0] == 0)
             continue;
         const double *x = v + AT(t->a), *y = v + AT(t->b);
@@ -554,16 +555,18 @@ static const program_step *NAME(sweep_singles)(const program_step *first,
         (void)y, (void)to_y;
         /* Both operands may be the same: one loop for each. */
 #define SHARE(ENUM, PART, TO, WEIGHT, Y)                                                 \
-    if (NAME(is_light)(PYAD_OP_##ENUM))                                                  \
-        EACH_LANE                                                                        \
-        {                                                                                \
-            const double A = x[l], B = Y[l], V = result[l];                              \
-            (void)A, (void)B, (void)V;                                                   \
-            TO[l] += PASSED(own[l], WEIGHT);                                             \
-        }                                                                                \
-    else {                                                                               \
+    {                                                                                    \
         double weights[LANES];                                                           \
-        pyad_map_part(loops, PYAD_OP_##ENUM, PART, LANES, x, 1, Y, 1, result, weights);  \
+        if (NAME(is_light)(PYAD_OP_##ENUM))                                              \
+            EACH_LANE                                                                    \
+            {                                                                            \
+                const double A = x[l], B = Y[l], V = result[l];                          \
+                (void)A, (void)B, (void)V;                                               \
+                weights[l] = WEIGHT;                                                     \
+            }                                                                            \
+        else                                                                             \
+            pyad_map_part(loops, PYAD_OP_##ENUM, PART, LANES, x, 1, Y, 1, result,        \
+                          weights);                                                      \
         EACH_LANE TO[l] += PASSED(own[l], weights[l]);                                   \
     }
         switch (t->code) {
@@ -592,10 +595,16 @@ static const program_step *NAME(sweep_singles)(const program_step *first,
     case ENUM * 8 + MASK: {                                                              \
         double *to_z = adjoints + AT(t->c);                                              \
         (void)to_z;                                                                      \
-        if (MASK & 1)                                                                    \
-            EACH_LANE to_x[l] += PASSED(own[l], SIGN * y[l]);                            \
-        if (MASK & 2)                                                                    \
-            EACH_LANE to_y[l] += PASSED(own[l], SIGN * x[l]);                            \
+        double weights[LANES];                                                           \
+        (void)weights;                                                                   \
+        if (MASK & 1) {                                                                  \
+            EACH_LANE weights[l] = SIGN * y[l];                                          \
+            EACH_LANE to_x[l] += PASSED(own[l], weights[l]);                             \
+        }                                                                                \
+        if (MASK & 2) {                                                                  \
+            EACH_LANE weights[l] = SIGN * x[l];                                          \
+            EACH_LANE to_y[l] += PASSED(own[l], weights[l]);                             \
+        }                                                                                \
         if (MASK & 4)                                                                    \
             EACH_LANE to_z[l] += REST own[l];                                            \
         break;                                                                           \
@@ -616,6 +625,8 @@ static const program_step *NAME(sweep_singles)(const program_step *first,
         default:
             break;
         }
+        if (LANES > 1) /* while it is at hand; one lane clears all at once */
+            EACH_LANE adjoints[out + l] = 0;
     }
     return t + 1;
 }
@@ -631,7 +642,8 @@ static int NAME(sweep)(const pyad_program *p, const program_step *first,
             NAME(sweep_singles)(first, t, p->loops, v, adjoints, out);
         const size_t singles = (size_t)(t - from);
         out -= singles;
-        memset(adjoints + AT(out), 0, AT(singles) * sizeof *adjoints);
+        if (LANES == 1)
+            memset(adjoints + out, 0, singles * sizeof *adjoints);
         if (from == first)
             break;
         t = from - 1;

@@ -51,6 +51,20 @@ static inline int is_array(const PyObject *x) { return Py_IS_TYPE(x, &Array_Type
 static inline Py_ssize_t *array_shape(ArrayObject *a) { return a->sides; }
 static inline Py_ssize_t *array_strides(ArrayObject *a) { return a->sides + a->ndim; }
 
+/* Where the next element stands, in C order; `at` is an index that the caller set to 0.
+ */
+static inline Py_ssize_t next_place(ArrayObject *a, Py_ssize_t *at, Py_ssize_t place)
+{
+    for (int i = a->ndim; i-- > 0;) {
+        place += array_strides(a)[i];
+        if (++at[i] < array_shape(a)[i])
+            break;
+        place -= at[i] * array_strides(a)[i];
+        at[i] = 0;
+    }
+    return place;
+}
+
 /* ---- storage.c -------------------------------------------------------------------- */
 
 /* A new constant storage, values unset; NULL with an exception. */
@@ -123,8 +137,11 @@ PyObject *shape_tuple(int ndim, const Py_ssize_t *sides);
 
 /* ---- array_parts.c ---------------------------------------------------------------- */
 
-/* An ndarray over the values, as they are now: not to be handed out. */
+/* An ndarray over memory as large as the storage, the part of it that the array shows. */
+PyArrayObject *array_view_of(ArrayObject *a, int type, void *data);
+/* One over the values, as they are now, and over the rows: not to be handed out. */
 PyArrayObject *array_values_view(ArrayObject *a);
+PyArrayObject *array_rows_view(ArrayObject *a);
 /* The values as an ndarray of its own. */
 PyObject *array_values(ArrayObject *a);
 /* The part of the storage of `a` that an ndarray made of its values_view shows; NULL with
@@ -132,6 +149,9 @@ PyObject *array_values(ArrayObject *a);
 PyObject *array_of_view(ArrayObject *a, PyArrayObject *view, int *elsewhere);
 /* The variable at a place of the storage. */
 PyObject *array_element(ArrayObject *a, Py_ssize_t place);
+/* The elements of an array are going to be read as nodes of `tape`, on which a leaf
+ * registers itself; NULL: as constants. -1 with an exception. */
+int array_prepare_read(ArrayObject *a, TapeObject *tape);
 /* Values (float64) and rows (uint32) of an array, as ndarrays of its shape; a leaf
  * registers itself on `tape`. Rows of a constant are NULL. -1 with an exception. */
 int array_parts(ArrayObject *a, TapeObject *tape, PyArrayObject **values,
@@ -151,6 +171,9 @@ PyObject *array_of_operands(TapeObject *tape, int ndim, const Py_ssize_t *shape,
 
 /* ---- array_views.c ---------------------------------------------------------------- */
 
+/* The place of each element of the array in the storage, counted from its first: int64,
+ * of its shape. */
+PyObject *array_positions_of(ArrayObject *a);
 /* Read a shape, a tuple, into `sides`: how many, or -1 with an exception. */
 int shape_read(PyObject *shape, Py_ssize_t *sides);
 
@@ -247,6 +270,12 @@ PyObject *array_subscript(PyObject *self, PyObject *key);
 int array_assign(PyObject *self, PyObject *key, PyObject *value);
 /* Put the numbers of `value`, of the same shape, in the place of those of `a`. */
 int array_store(ArrayObject *a, PyObject *value);
+
+/* ---- array_take.c ----------------------------------------------------------------- */
+
+/* a[key] for arrays of whole numbers in the leading dimensions: 1 with *result, or NULL
+ * and an exception; 0 if the key is of another kind. */
+int array_take(ArrayObject *a, PyObject *key, TapeObject *tape, PyObject **result);
 
 /* ---- array_rule.c ----------------------------------------------------------------- */
 

@@ -45,15 +45,31 @@ PyObject *storage_origin(const Storage *s)
     return operation_of(s->tape->core, s->start);
 }
 
+/* Only leaves can be assigned. */
+static void refuse_recorded(const Storage *s, const char *attribute)
+{
+    PyObject *what = storage_origin(s);
+    raise_error(PYAD_ERROR_NOT_ASSIGNABLE, attribute, message_text(what));
+    Py_XDECREF(what);
+}
+
+static int refuse_deletion(const char *attribute)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%s of an array cannot be deleted", attribute);
+    raise_error(PYAD_ERROR_ARGUMENTS, text);
+    return -1;
+}
+
 /* The leaf leaves the recording that saw its old value: its next use registers the new
  * one. A view of a leaf assigns its part. */
 static int set_value(ArrayObject *a, PyObject *value, void *closure)
 {
     (void)closure;
-    if (!value || storage_is_recorded(a->storage)) {
-        PyObject *what = storage_origin(a->storage);
-        raise_error(PYAD_ERROR_NOT_ASSIGNABLE, "value", message_text(what));
-        Py_XDECREF(what);
+    if (!value)
+        return refuse_deletion("value");
+    if (storage_is_recorded(a->storage)) {
+        refuse_recorded(a->storage, "value");
         return -1;
     }
     ArrayObject *from = guarding_tapes && guard_read_array(a) < 0
@@ -90,16 +106,11 @@ static int set_value(ArrayObject *a, PyObject *value, void *closure)
 /* A flat ndarray over the whole storage as the view that `a` is of it. */
 static PyObject *part_of(ArrayObject *a, PyObject *flat)
 {
-    npy_intp strides[NPY_MAXDIMS];
-    for (int i = 0; i < a->ndim; i++)
-        strides[i] = array_strides(a)[i] * (npy_intp)sizeof(double);
-    char *data = PyArray_BYTES((PyArrayObject *)flat);
-    PyObject *view = PyArray_New(&PyArray_Type, a->ndim, array_shape(a), NPY_DOUBLE,
-                                 strides, data + a->offset * (npy_intp)sizeof(double), 0,
-                                 NPY_ARRAY_WRITEABLE, NULL);
-    if (view && PyArray_SetBaseObject((PyArrayObject *)view, Py_NewRef(flat)) < 0)
+    PyArrayObject *view =
+        array_view_of(a, NPY_DOUBLE, PyArray_DATA((PyArrayObject *)flat));
+    if (view && PyArray_SetBaseObject(view, Py_NewRef(flat)) < 0)
         Py_CLEAR(view);
-    return view;
+    return (PyObject *)view;
 }
 
 /* The adjoints of a run of nodes: stored the first time, then added. */
@@ -189,10 +200,10 @@ static int set_grad(ArrayObject *a, PyObject *value, void *closure)
     static PyObject *checked;
     Storage *s = a->storage;
     (void)closure;
-    if (!value || storage_is_recorded(s)) {
-        PyObject *what = storage_origin(s);
-        raise_error(PYAD_ERROR_NOT_ASSIGNABLE, "grad", message_text(what));
-        Py_XDECREF(what);
+    if (!value)
+        return refuse_deletion("grad");
+    if (storage_is_recorded(s)) {
+        refuse_recorded(s, "grad");
         return -1;
     }
     if (value == Py_None) {
@@ -214,6 +225,22 @@ static int set_grad(ArrayObject *a, PyObject *value, void *closure)
     return 0;
 }
 
+PyObject *array_zero_grad(PyObject *self, PyObject *unused)
+{
+    Storage *s = ((ArrayObject *)self)->storage;
+    (void)unused;
+    if (storage_is_recorded(s)) {
+        refuse_recorded(s, "grad");
+        return NULL;
+    }
+    npy_intp size = (npy_intp)s->size;
+    PyObject *zeros = PyArray_ZEROS(1, &size, NPY_DOUBLE, 0);
+    if (!zeros)
+        return NULL;
+    Py_XSETREF(s->gradient, zeros);
+    Py_RETURN_NONE;
+}
+
 static PyObject *get_requires_grad(ArrayObject *a, void *closure)
 {
     (void)closure;
@@ -224,18 +251,13 @@ static int set_requires_grad(ArrayObject *a, PyObject *flag, void *closure)
 {
     Storage *s = a->storage;
     (void)closure;
-    int truth = flag ? PyObject_IsTrue(flag) : -1;
-    if (truth < 0) {
-        if (!PyErr_Occurred())
-            raise_error(PYAD_ERROR_ARGUMENTS, "requires_grad cannot be deleted");
+    int truth = flag ? PyObject_IsTrue(flag) : refuse_deletion("requires_grad");
+    if (truth < 0)
         return -1;
-    }
     if (storage_is_recorded(s)) {
         if (truth)
             return 0;
-        PyObject *what = storage_origin(s);
-        raise_error(PYAD_ERROR_NOT_ASSIGNABLE, "requires_grad=False", message_text(what));
-        Py_XDECREF(what);
+        refuse_recorded(s, "requires_grad=False");
         return -1;
     }
     s->generation = truth ? LEAF_GENERATION : CONSTANT_GENERATION;

@@ -4,28 +4,6 @@
 
 #include "array_functions.h"
 
-static PyObject *refuse_grad(const Storage *s)
-{
-    PyObject *what = storage_origin(s);
-    raise_error(PYAD_ERROR_NOT_ASSIGNABLE, "grad", message_text(what));
-    Py_XDECREF(what);
-    return NULL;
-}
-
-static PyObject *array_zero_grad(PyObject *self, PyObject *unused)
-{
-    Storage *s = ((ArrayObject *)self)->storage;
-    (void)unused;
-    if (storage_is_recorded(s))
-        return refuse_grad(s);
-    npy_intp size = (npy_intp)s->size;
-    PyObject *zeros = PyArray_ZEROS(1, &size, NPY_DOUBLE, 0);
-    if (!zeros)
-        return NULL;
-    Py_XSETREF(s->gradient, zeros);
-    Py_RETURN_NONE;
-}
-
 static PyObject *array_detach(PyObject *self, PyObject *unused)
 {
     (void)unused;

@@ -4,7 +4,6 @@
 #include "array.h"
 
 /* array_views.c */
-PyObject *array_positions_of(ArrayObject *a);
 PyObject *array_positions(PyObject *module, PyObject *x);
 PyObject *array_view(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *array_reshape(PyObject *self, PyObject *const *args, Py_ssize_t count);
@@ -27,3 +26,4 @@ PyObject *array_set_functions(PyObject *module, PyObject *args);
 PyObject *array_function(PyObject *self, PyObject *const *args, Py_ssize_t count);
 /* array_attributes.c */
 PyObject *array_get_value(ArrayObject *a, void *closure);
+PyObject *array_zero_grad(PyObject *self, PyObject *unused);

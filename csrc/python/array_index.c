@@ -110,9 +110,14 @@ static PyObject *copy_at(ArrayObject *a, PyObject *key)
     TapeObject *tape = storage_is_recorded(a->storage) ? a->storage->tape : tape_here();
     thread_state *thread = thread_here();
     PyArrayObject *values, *rows;
-    if (!thread || array_parts(a, thread->no_grad ? NULL : tape, &values, &rows) < 0)
+    PyObject *result;
+    if (!thread)
         return NULL;
-    PyObject *v = PyObject_GetItem((PyObject *)values, key), *r = NULL, *result = NULL;
+    if (array_take(a, key, thread->no_grad ? NULL : tape, &result))
+        return result;
+    if (array_parts(a, thread->no_grad ? NULL : tape, &values, &rows) < 0)
+        return NULL;
+    PyObject *v = PyObject_GetItem((PyObject *)values, key), *r = NULL;
     if (v && rows)
         r = PyObject_GetItem((PyObject *)rows, key);
     if (v && PyArray_Check(v) && (!rows || r)) {
@@ -246,22 +251,9 @@ static int store_var(ArrayObject *a, Py_ssize_t place, VarObject *x)
     return 0;
 }
 
-/* The view of the storage's own values, or rows, that `a` is. */
-static PyArrayObject *own_view(ArrayObject *a, int rows)
-{
-    npy_intp strides[NPY_MAXDIMS];
-    npy_intp width = rows ? sizeof(uint32_t) : sizeof(double);
-    char *data = rows ? (char *)a->storage->rows : (char *)a->storage->values;
-    for (int i = 0; i < a->ndim; i++)
-        strides[i] = array_strides(a)[i] * width;
-    return (PyArrayObject *)PyArray_New(
-        &PyArray_Type, a->ndim, array_shape(a), rows ? NPY_UINT32 : NPY_DOUBLE, strides,
-        data + a->offset * width, 0, NPY_ARRAY_WRITEABLE, NULL);
-}
-
 static int set_items(ArrayObject *a, int rows, PyObject *key, PyObject *items)
 {
-    PyArrayObject *view = own_view(a, rows);
+    PyArrayObject *view = rows ? array_rows_view(a) : array_values_view(a);
     int status = view ? PyObject_SetItem((PyObject *)view, key, items) : -1;
     Py_XDECREF(view);
     return status;

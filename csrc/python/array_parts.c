@@ -10,7 +10,7 @@
 
 /* ---- views through NumPy ---------------------------------------------------------- */
 
-static PyArrayObject *view_of_memory(ArrayObject *a, int type, void *data)
+PyArrayObject *array_view_of(ArrayObject *a, int type, void *data)
 {
     npy_intp strides[NPY_MAXDIMS];
     npy_intp width = type == NPY_DOUBLE ? sizeof(double) : sizeof(uint32_t);
@@ -25,12 +25,12 @@ PyArrayObject *array_values_view(ArrayObject *a)
 {
     if (a->storage->lost)
         return (PyArrayObject *)raise_error(PYAD_ERROR_NO_MEMORY);
-    return view_of_memory(a, NPY_DOUBLE, storage_values(a->storage));
+    return array_view_of(a, NPY_DOUBLE, storage_values(a->storage));
 }
 
-static PyArrayObject *rows_view(ArrayObject *a)
+PyArrayObject *array_rows_view(ArrayObject *a)
 {
-    return view_of_memory(a, NPY_UINT32, a->storage->rows);
+    return array_view_of(a, NPY_UINT32, a->storage->rows);
 }
 
 PyObject *array_values(ArrayObject *a)
@@ -92,11 +92,9 @@ PyObject *array_element(ArrayObject *a, Py_ssize_t place)
 
 /* ---- parts ------------------------------------------------------------------------ */
 
-int array_parts(ArrayObject *a, TapeObject *tape, PyArrayObject **values,
-                PyArrayObject **rows)
+int array_prepare_read(ArrayObject *a, TapeObject *tape)
 {
     Storage *s = a->storage;
-    *values = *rows = NULL;
     if (guarding_tapes && !tape && guard_read_array(a) < 0)
         return -1; /* what was recorded becomes constant */
     if (a->size && s->generation == LEAF_GENERATION && tape &&
@@ -108,28 +106,32 @@ int array_parts(ArrayObject *a, TapeObject *tape, PyArrayObject **values,
         raise_error(PYAD_ERROR_MIXED_TAPES, "an array operation");
         return -1;
     }
+    if (s->lost)
+        raise_error(PYAD_ERROR_NO_MEMORY);
+    return s->lost ? -1 : 0;
+}
+
+int array_parts(ArrayObject *a, TapeObject *tape, PyArrayObject **values,
+                PyArrayObject **rows)
+{
+    Storage *s = a->storage;
+    *values = *rows = NULL;
+    if (array_prepare_read(a, tape) < 0)
+        return -1;
     if (!(*values = (PyArrayObject *)array_values(a)))
         return -1;
     if (!tape || s->generation == CONSTANT_GENERATION)
         return 0;
     if (s->rows && a->size) {
-        PyArrayObject *view = rows_view(a);
+        PyArrayObject *view = array_rows_view(a);
         *rows = view ? (PyArrayObject *)PyArray_NewCopy(view, NPY_CORDER) : NULL;
         Py_XDECREF(view);
     } else {
         *rows = (PyArrayObject *)PyArray_SimpleNew(a->ndim, array_shape(a), NPY_UINT32);
         uint32_t *row = *rows ? PyArray_DATA(*rows) : NULL;
         Py_ssize_t at[NPY_MAXDIMS] = {0}, place = a->offset;
-        for (Py_ssize_t k = 0; row && k < a->size; k++) {
+        for (Py_ssize_t k = 0; row && k < a->size; k++, place = next_place(a, at, place))
             row[k] = s->start + (uint32_t)place + 1;
-            for (int i = a->ndim; i-- > 0;) {
-                place += array_strides(a)[i];
-                if (++at[i] < array_shape(a)[i])
-                    break;
-                place -= at[i] * array_strides(a)[i];
-                at[i] = 0;
-            }
-        }
         if (row && a->size)
             pyad_block_mark(tape->core, s->block);
     }

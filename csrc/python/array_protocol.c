@@ -36,11 +36,17 @@ static int check_out(PyObject *args, PyObject *kwargs)
     return nothing ? 0 : -1;
 }
 
+static int is_call(PyObject *const *args, Py_ssize_t count)
+{
+    return count == 4 && function_table && PyTuple_Check(args[2]) &&
+           PyDict_Check(args[3]);
+}
+
 PyObject *array_function(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     static PyObject *refuse;
     (void)self;
-    if (count != 4 || !function_table)
+    if (!is_call(args, count))
         return raise_error(PYAD_ERROR_ARGUMENTS,
                            "__array_function__ takes func, types, args and kwargs");
     PyObject *ours = PyDict_GetItemWithError(function_table, args[0]);
@@ -64,7 +70,7 @@ static PyObject *numpy_function(PyObject *function, PyObject *args, PyObject *kw
 PyObject *handle_array_function(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
-    if (count != 4 || !function_table || !PyTuple_Check(args[2]))
+    if (!is_call(args, count))
         return array_function(self, args, count);
     int known = PyDict_Contains(function_table, args[0]);
     for (Py_ssize_t i = 0; known > 0 && i < PyTuple_GET_SIZE(args[2]); i++)
@@ -73,6 +79,24 @@ PyObject *handle_array_function(PyObject *self, PyObject *const *args, Py_ssize_
         return NULL;
     return known ? array_function(self, args, count)
                  : numpy_function(args[0], args[2], args[3]);
+}
+
+/* A call that stores at its end only: if it raises, the tape is as it was. */
+static PyObject *call_or_take_back(PyObject *function, PyObject *args, PyObject *kwargs)
+{
+    TapeObject *tape = tape_here();
+    if (!tape)
+        return NULL;
+    const uint64_t generation = tape->generation;
+    const size_t length = tape->core->length, arguments = tape->core->arguments;
+    const size_t leaf_count = tape->leaf_count;
+    Py_INCREF((PyObject *)tape);
+    PyObject *result = PyObject_Call(function, args, kwargs);
+    if (!result && tape->generation == generation && !tape->busy &&
+        tape->core->length > length)
+        tape_take_back(tape, length, arguments, leaf_count);
+    Py_DECREF((PyObject *)tape);
+    return result;
 }
 
 PyObject *array_array_ufunc(PyObject *self, PyObject *args, PyObject *kwargs)
@@ -105,5 +129,7 @@ PyObject *array_array_ufunc(PyObject *self, PyObject *args, PyObject *kwargs)
     }
     if (!python_function(&elsewhere, "pyad.array._ufuncs", "array_ufunc"))
         return NULL;
-    return PyObject_Call(elsewhere, args, kwargs);
+    return PyUnicode_Check(method) && PyUnicode_CompareWithASCIIString(method, "at") == 0
+               ? PyObject_Call(elsewhere, args, kwargs) /* it stores step by step */
+               : call_or_take_back(elsewhere, args, kwargs);
 }

@@ -24,16 +24,8 @@ PyObject *array_positions_of(ArrayObject *a)
     PyObject *result = PyArray_SimpleNew(a->ndim, array_shape(a), NPY_INT64);
     int64_t *place = result ? PyArray_DATA((PyArrayObject *)result) : NULL;
     Py_ssize_t at[NPY_MAXDIMS] = {0}, here = 0;
-    for (Py_ssize_t k = 0; place && k < a->size; k++) {
+    for (Py_ssize_t k = 0; place && k < a->size; k++, here = next_place(a, at, here))
         place[k] = here;
-        for (int i = a->ndim; i-- > 0;) {
-            here += array_strides(a)[i];
-            if (++at[i] < array_shape(a)[i])
-                break;
-            here -= at[i] * array_strides(a)[i];
-            at[i] = 0;
-        }
-    }
     return result;
 }
 

@@ -11,7 +11,7 @@ from pyad._handle import Array
 from pyad.array._rules import (
     equals,
     operand,
-    plain,
+    seen,
     shape_of,
     total,
     transposed,
@@ -82,14 +82,16 @@ def reciprocal(x: Any, zero: Any = None) -> Any:
 
 def gaps(w: Any, scale: Any) -> Any:
     """F[i, j] = 1 / (w[j] - w[i]), and 0 where they agree up to rounding of `scale`."""
-    values = plain(w)
-    tolerance = 4 * EPS * values.shape[-1] * scale
+    values = seen(w)
+    tolerance = 4 * EPS * shape_of(w)[-1] * scale
     equal = np.abs(values[..., None, :] - values[..., :, None]) <= tolerance
     return reciprocal(w[..., None, :] - w[..., :, None], equal)
 
 
-def largest_of(values: Any) -> Any:
-    return np.max(np.abs(values), axis=-1, initial=0.0)[..., None, None]
+def largest_of(x: Any) -> Any:
+    if shape_of(x)[-1] == 0:
+        return np.zeros((*shape_of(x)[:-1], 1, 1))
+    return np.max(np.abs(seen(x)), axis=-1, keepdims=True)[..., None]
 
 
 def known(

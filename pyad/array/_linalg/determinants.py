@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pyad import _handle
+from pyad.array._guards import guarding, kept
 from pyad.array._linalg._common import (
     T,
     for_each,
@@ -20,6 +21,7 @@ from pyad.array._rules import (
     apply,
     plain,
     plus,
+    seen,
     shape_of,
     total,
 )
@@ -32,8 +34,9 @@ __all__ = [
 
 def _cofactors(a: Any) -> Any:
     """D det / da: det * inv.T, and from the singular values where a matrix is singular."""
-    lengths = np.prod(np.sqrt(np.sum(plain(a) ** 2, axis=-1)), axis=-1)  # Hadamard's bound
-    if np.all(np.abs(np.linalg.det(plain(a))) > 1e-12 * lengths):
+    rows = np.sqrt(np.sum(seen(a) ** 2, axis=-1))
+    lengths = np.prod(rows, axis=-1)  # Hadamard's bound
+    if np.all(np.abs(np.linalg.det(seen(a))) > 1e-12 * lengths):
         return for_each(det(a)) * T(inv(a))
     u, s, vh = svd(a, full_matrices=False)
     n = shape_of(a)[-1]
@@ -60,8 +63,8 @@ def det(a: Any) -> Any:
 
 
 _LOGDET = Rule(
-    lambda g, out, given: [for_each(g[0]) * T(inv(given[0]))],
-    lambda t, out, given: [total(t[0] * T(inv(given[0])), (-1, -2))],
+    lambda g, out, given: [for_each(g[1]) * T(inv(given[0]))],
+    lambda t, out, given: [0.0 * out[0], total(t[0] * T(inv(given[0])), (-1, -2))],
 )
 
 
@@ -69,13 +72,8 @@ def slogdet(a: Any) -> Any:
     """Sign (plain numbers: it is constant) and logarithm of the determinant."""
     a = matrix(a, "np.linalg.slogdet")
     values = np.linalg.slogdet(_handle._peek(a))
-    signs: list[Any] = []
-
-    def again(numbers: Any) -> Any:
-        there = np.linalg.slogdet(numbers)
-        signs[:] = [there[0]]
-        return there[1]
-
-    value = known(values[1], again, lambda _: np.array_equal(signs[0], values[0]))
-    (log,) = apply("slogdet", value, _LOGDET, a)
+    value = known(tuple(values), lambda x: tuple(np.linalg.slogdet(x)))
+    sign, log = apply("slogdet", value, _LOGDET, a)
+    if guarding():
+        kept("==", sign, values[0])
     return type(values)(values[0], log)

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from pyad import _handle
+from pyad.array._guards import guarding, kept, read
 from pyad.array._linalg._common import (
+    EPS,
     T,
     known,
     matrix,
@@ -103,4 +105,8 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     else:
         residuals = values[1]
     s = svdvals(a)
+    if guarding() and shape_of(s)[0]:  # which singular values count
+        least = EPS * max(shape_of(a)) if rcond is None or rcond == -1 else rcond
+        if np.count_nonzero(kept("<", least * s[:1], s)) != rank:
+            read(a)
     return (x[:, 0] if len(shape_of(b)) == 1 else x), residuals, rank, s

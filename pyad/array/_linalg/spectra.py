@@ -28,7 +28,7 @@ from pyad.array._rules import (
     apply,
     equals,
     is_variable,
-    plain,
+    seen,
     shape_of,
     total,
 )
@@ -46,14 +46,14 @@ __all__ = [
 
 def _eigh_vjp(g: Any, out: Any, given: Any) -> Any:
     w, v = out
-    f = gaps(w, largest_of(plain(w)))
+    f = gaps(w, largest_of(w))
     return [symmetric(v @ (diagonal_matrix(g[0]) + f * (T(v) @ g[1])) @ T(v))]
 
 
 def _eigh_jvp(t: Any, out: Any, given: Any) -> Any:
     w, v = out
     p = T(v) @ symmetric(t[0]) @ v
-    return [diagonal_of(p), v @ (gaps(w, largest_of(plain(w))) * p)]
+    return [diagonal_of(p), v @ (gaps(w, largest_of(w)) * p)]
 
 
 EIGH = Rule(_eigh_vjp, _eigh_jvp)
@@ -90,14 +90,14 @@ def eigvalsh(a: Any, UPLO: Any = "L") -> Any:  # noqa: N803
 def _eig_vjp(g: Any, out: Any, given: Any) -> Any:
     w, v = out
     free = g[1] - v * total(v * g[1], -2, True)
-    f = gaps(w, largest_of(plain(w)))
+    f = gaps(w, largest_of(w))
     return [solve(T(v), (diagonal_matrix(g[0]) + f * (T(v) @ free)) @ T(v))]
 
 
 def _eig_jvp(t: Any, out: Any, given: Any) -> Any:
     w, v = out
     p = solve(v, t[0] @ v)
-    d = v @ (gaps(w, largest_of(plain(w))) * p)
+    d = v @ (gaps(w, largest_of(w)) * p)
     return [diagonal_of(p), d - v * total(v * d, -2, True)]
 
 
@@ -134,12 +134,12 @@ def _svd_vjp(g: Any, out: Any, given: Any) -> Any:
     u, s, vh = out
     v, gv = T(vh), T(g[2])
     m, n, k = shape_of(u)[-2], shape_of(v)[-2], shape_of(s)[-1]
-    f = gaps(s * s, largest_of(plain(s)) ** 2)
+    f = gaps(s * s, largest_of(s) ** 2)
     left, right = T(u) @ g[0], T(v) @ gv
     row, column = s[..., None, :], s[..., :, None]
     core = (f * (left - T(left))) * row + column * (f * (right - T(right)))
     share = u @ (core + diagonal_matrix(g[1])) @ vh
-    over = reciprocal(s, plain(s) <= k * EPS * largest_of(plain(s))[..., 0])[..., None, :]
+    over = reciprocal(s, seen(s) <= k * EPS * largest_of(s)[..., 0])[..., None, :]
     if m > k:
         share = share + ((g[0] - u @ left) * over) @ vh
     if n > k:
@@ -151,13 +151,13 @@ def _svd_jvp(t: Any, out: Any, given: Any) -> Any:
     u, s, vh = out
     v = T(vh)
     m, n, k = shape_of(u)[-2], shape_of(v)[-2], shape_of(s)[-1]
-    f = gaps(s * s, largest_of(plain(s)) ** 2)
+    f = gaps(s * s, largest_of(s) ** 2)
     row, column = s[..., None, :], s[..., :, None]
     right, left = t[0] @ v, T(t[0]) @ u
     p = T(u) @ right
     du = u @ (f * (p * row + column * T(p)))
     dv = v @ (f * (column * p + T(p) * row))
-    over = reciprocal(s, plain(s) <= k * EPS * largest_of(plain(s))[..., 0])[..., None, :]
+    over = reciprocal(s, seen(s) <= k * EPS * largest_of(s)[..., 0])[..., None, :]
     if m > k:
         du = du + (right - u @ p) * over
     if n > k:
