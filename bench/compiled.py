@@ -6,8 +6,8 @@ the shortest time. Scalar problems get their variables as one array. CasADi's fu
 through its buffer interface. Each gradient is checked before it is timed. The last column is what
 recording and compiling cost, in eager gradients of pyad.
 
-The last table has batches: what a row of `p.value_and_grad.batch` costs, as a multiple of one
-`p.value_and_grad` in the same run.
+The next table is what one call costs (bench/calls.py). The last one has batches: what a row of
+`p.value_and_grad.batch` costs, as a multiple of one `p.value_and_grad` in the same run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ import pyad
 from bench.array_problems import ArrayProblem, check, headline
 from bench.array_problems import gaussian_sine as gaussian_sine_arrays
 from bench.array_problems import rosenbrock as rosenbrock_arrays
-from bench.array_tools import Pyad
+from bench.array_tools import Pyad, PyadGrad
+from bench.calls import calls, unit
 from bench.measure import Effort, Ratio, interleaved, machine
 from bench.problems import Problem, check_gradient, lotka_volterra, namespace, problems
 from bench.tools import CasadiSX, Plain, PyadEager
@@ -122,10 +123,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         unit = Plain.prepare(problem)
         ratios = interleaved(unit, contenders, effort)
         result[str(problem)] = _print_row(str(problem), names, ratios, partial(compiled, problem))
-    names = [COMPILED, Pyad.name]
+    names = [COMPILED, Pyad.name, PyadGrad.name]
     _print_head("arrays, times plain NumPy", names)
     for arrays in array_problems(tiny=options.tiny):
-        contenders = {COMPILED: compiled_arrays(arrays), Pyad.name: Pyad.prepare(arrays)}
+        contenders = {tool.name: tool.prepare(arrays) for tool in (Pyad, PyadGrad)}
+        contenders[COMPILED] = compiled_arrays(arrays)
         for call in contenders.values():
             check(arrays, call())
             check(arrays, call())
@@ -133,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result[arrays.name] = _print_row(
             arrays.name, names, ratios, partial(compiled_arrays, arrays)
         )
+    result["calls"] = _print_calls(effort)
     result.update(_print_batches(tiny=options.tiny, effort=effort))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
@@ -153,6 +156,16 @@ def _print_row(
     _print_cells(name, *(str(ratios[tool]) for tool in names), f"{first:.1f} eager")
     row: dict[str, Any] = {tool: asdict(ratio) for tool, ratio in ratios.items()}
     return {**row, "first call": first}
+
+
+def _print_calls(effort: Effort) -> dict[str, Any]:
+    ratios = interleaved(unit, calls(), effort)
+    print("\ncalls of x*x + x*y, times np.add(x, x): median (best)\n")
+    _print_cells("value and gradient", "times", "us")
+    print("|---" + "|--:" * 2 + "|")
+    for name, ratio in ratios.items():
+        _print_cells(name, str(ratio), f"{1e6 * ratio.seconds:.2f}")
+    return {name: asdict(ratio) for name, ratio in ratios.items()}
 
 
 def _print_batches(*, tiny: bool, effort: Effort) -> dict[str, Any]:

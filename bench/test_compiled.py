@@ -6,6 +6,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.array_problems import ArrayProblem, check, headline
+from bench.calls import calls
 from bench.compiled import batches, compiled, compiled_arrays, first_call
 from bench.measure import Effort
 from bench.problems import Problem, check_gradient
@@ -34,3 +35,9 @@ def test_batches(benchmark: BenchmarkFixture, problem: Problem, effort: Effort) 
 
 def test_the_first_call_records(problem: Problem) -> None:
     assert first_call(lambda: compiled(problem), 2) > 0.0
+
+
+@pytest.mark.parametrize("name", calls())
+def test_one_call(benchmark: BenchmarkFixture, name: str, effort: Effort) -> None:
+    value, _ = benchmark.pedantic(calls()[name], rounds=effort.rounds, warmup_rounds=1)
+    assert float(value) == pytest.approx(-0.75)

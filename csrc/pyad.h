@@ -188,6 +188,16 @@ pyad_program_info pyad_program_describe(const pyad_program *program);
 /* Numbers of working memory that a run needs; `prepare` fills it, once. */
 size_t pyad_program_room(const pyad_program *program);
 void pyad_program_prepare(const pyad_program *program, double *room);
+/* Where in the room the inputs stand, and the derivatives in them: a run that is given
+ * these places copies nothing. The derivatives stay until the next run. */
+double *pyad_program_given(const pyad_program *program, double *room);
+double *pyad_program_slopes(const pyad_program *program, double *room);
+/* Some runs of inputs may stand elsewhere, and so may their derivatives: 1 if that of
+ * `count` from number `from` on is one of them, which then is read and written there
+ * (NULL: as before) until all is taken back; else 0. */
+int pyad_program_lend(const pyad_program *program, double *room, size_t from,
+                      size_t count, const double *values, double *gradient);
+void pyad_program_take_back(const pyad_program *program, double *room);
 /* The outputs at these inputs (all of them one after the other); *holds is 0 if a guard
  * gives something else than in the recording: then the outputs are of no use. */
 int pyad_program_value(const pyad_program *program, double *room, const double *inputs,

@@ -472,6 +472,12 @@ def test_views_of_views_and_stores_through_both() -> None:
     check(program)
 
 
+def test_results_stand_in_c_order_whatever_that_of_the_operands() -> None:
+    y = pyad.array(A).T * 2.0
+    y.reshape(-1)[1] = 7.0
+    assert y.value[0, 1] == 7.0
+
+
 def test_a_store_into_what_is_read() -> None:
     def program(a: Any) -> Any:
         b = a.copy()

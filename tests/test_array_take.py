@@ -48,6 +48,7 @@ def keys(shape: tuple[int, ...], rng: np.random.Generator) -> list[Any]:
             (index(first, 2), index(second, 2)),
             (index(first, 2, 1), index(second, 3)),
             (index(first, 2), 0),
+            (index(first, 2), np.int64(second - 1) if second else 0),
             (0, index(second, 2)),
             (slice(None), index(second, 2)),
             (index(first, 2), index(second, 3)),

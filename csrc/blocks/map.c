@@ -8,6 +8,7 @@
 #include "lanes.h"
 #include "partials.h"
 #include "sincos.h"
+#include "tanh.h"
 
 /* ---- partials that are the same everywhere ----------------------------------------- */
 
@@ -83,13 +84,31 @@ static void fill(size_t count, double number, double *out)
         out[i] = number;
 }
 
+typedef void own_values(size_t count, const double *a, double *out);
+
+/* Loops of our own that are quicker than NumPy's, or NULL. */
+static own_values *quick_values(int op)
+{
+    switch (op) {
+    case PYAD_OP_SIN:
+        return pyad_sin_values;
+    case PYAD_OP_COS:
+        return pyad_cos_values;
+    case PYAD_OP_TANH:
+        return pyad_tanh_is_quick() ? pyad_tanh_values : NULL;
+    default:
+        return NULL;
+    }
+}
+
 static void run_value(const pyad_loops *loops, int op, size_t count, const double *a,
                       size_t step_a, const double *b, size_t step_b, double *out)
 {
     const intptr_t size = sizeof(double), counts[] = {(intptr_t)count};
-    if (op == PYAD_OP_SIN || op == PYAD_OP_COS) {
+    own_values *quick = quick_values(op);
+    if (quick) {
         const size_t apart = step_a ? count : 1;
-        (op == PYAD_OP_SIN ? pyad_sin_values : pyad_cos_values)(apart, a, out);
+        quick(apart, a, out);
         if (apart < count)
             fill(count, out[0], out);
     } else if (!loops || !loops->values[op].run) {

@@ -26,7 +26,11 @@ enum {
     BREADTH = 10 * PANEL,     /* and columns: 750 KiB */
     HEIGHT = 128 * TILE_ROWS, /* rows of x that are copied at once, if they have to be */
     GROUP = 8 * TILE_ROWS,
-    AHEAD = 6, /* see copy_groups */
+    AHEAD = 6,       /* see copy_groups */
+    Y_AHEAD = 8,     /* steps in a tile, whose numbers come from the second cache, */
+    X_AHEAD = 32,    /* or the third */
+    FEW = 3 * PANEL, /* columns of y, up to which columns of x are not copied, */
+    NEAR = 512,      /* if they are no further apart */
     ALIGNMENT = 64,
 };
 
@@ -62,9 +66,12 @@ AVX512 INLINED void tile(int rows, int lanes, size_t depth, strided x, const dou
         }
     for (size_t l = 0; l < depth; l++, x.from += x.column, y += lanes * LANE) {
         __m512d row[TILE_LANES];
+        _mm_prefetch((const char *)(x.from + X_AHEAD * x.column), _MM_HINT_T0);
 #pragma GCC unroll 3
-        for (int j = 0; j < lanes; j++)
+        for (int j = 0; j < lanes; j++) {
             row[j] = _mm512_loadu_pd(y + j * LANE);
+            _mm_prefetch((const char *)(y + (Y_AHEAD * lanes + j) * LANE), _MM_HINT_T0);
+        }
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
             const __m512d factor = _mm512_set1_pd(x.from[i * x.row]);
@@ -206,7 +213,7 @@ int pyad_multiply(size_t m, size_t k, size_t n, const double *x, ptrdiff_t x_row
 {
     if (!__builtin_cpu_supports("avx512f"))
         return 0;
-    const int copied = x_column != 1;
+    const int copied = x_column != 1 && (x_row != 1 || n > FEW || x_column > NEAR);
     const size_t depth = part_of(k, DEPTH), breadth = smaller(BREADTH, n);
     const size_t height = copied ? smaller(HEIGHT, m) : m;
     const size_t panels = depth * lanes_of(breadth) * LANE;
@@ -219,9 +226,10 @@ int pyad_multiply(size_t m, size_t k, size_t n, const double *x, ptrdiff_t x_row
     for (size_t l = 0; l < k; l += depth)
         for (size_t i = 0; i < m; i += height) {
             const size_t high = smaller(height, m - i), deep = smaller(depth, k - l);
-            strided part = {x + (ptrdiff_t)i * x_row + (ptrdiff_t)l * x_column, x_row, 1};
+            strided part = {x + (ptrdiff_t)i * x_row + (ptrdiff_t)l * x_column, x_row,
+                            x_column};
             if (copied) {
-                copy_rows(high, deep, (strided){part.from, x_row, x_column}, of_x);
+                copy_rows(high, deep, part, of_x);
                 part = (strided){of_x, 1, TILE_ROWS};
             }
             for (size_t j = 0; j < n; j += breadth) {

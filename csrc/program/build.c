@@ -38,6 +38,8 @@ void pyad_program_free(pyad_program *p)
     pyad_buffer_release(p->outputs);
     pyad_buffer_release(p->chains);
     pyad_buffer_release(p->links);
+    pyad_buffer_release(p->cleared);
+    pyad_buffer_release(p->loose);
     pyad_buffer_release(p);
 }
 

@@ -260,10 +260,25 @@ static void read_by_others(void *data, size_t step, size_t slot, size_t count)
             !within || (r->at != SIZE_MAX && (slot != r->at || count != r->chain->count));
 }
 
-/* Runs of inputs of the chain that nobody else reads, nor itself in another place. */
+static int is_input(const pyad_program *p, size_t at)
+{
+    return at >= p->constants && at < p->constants + p->inputs;
+}
+
+/* The block whose results these are, all of them; or NULL. */
+static program_block *block_of(pyad_program *p, size_t at, size_t count)
+{
+    for (size_t i = 0; i < p->block_count; i++)
+        if (p->blocks[i].out == at && p->blocks[i].count == count)
+            return &p->blocks[i];
+    return NULL;
+}
+
+/* Runs of inputs, or of the results of a block, that are read by the chain in one place
+ * and by nobody else. How many inputs they are. */
 static size_t find_alone(pyad_program *p, const program_chain *chain)
 {
-    size_t found[3 * LONGEST];
+    size_t found[3 * LONGEST], inputs = 0;
     uint16_t count = 0;
     for (uint32_t k = 0; k < chain->steps; k++) {
         const program_group *g = group_at(p, chain->first + k);
@@ -271,8 +286,10 @@ static size_t find_alone(pyad_program *p, const program_chain *chain)
         for (int i = 0; g && i < g->operands; i++) {
             const size_t at = g->at[i];
             uint16_t number = 0;
-            if (g->mode[i] != MODE_RUN || at < p->constants ||
-                at + chain->count > p->constants + p->inputs)
+            program_block *made = NULL;
+            if (g->mode[i] != MODE_RUN || link->source[i] != LINK_OUTSIDE ||
+                !(is_input(p, at) ? is_input(p, at + chain->count - 1)
+                                  : (made = block_of(p, at, chain->count)) != NULL))
                 continue;
             while (number < count && found[number] != at)
                 number++;
@@ -282,11 +299,14 @@ static size_t find_alone(pyad_program *p, const program_chain *chain)
                 if (r.others)
                     continue;
                 found[count++] = at;
+                inputs += made ? 0 : chain->count;
+                if (made)
+                    made->set_by_chain = 1;
             }
             link->alone[i] = number;
         }
     }
-    return (size_t)count * chain->count;
+    return inputs;
 }
 
 static void count_read(void *data, size_t step, size_t slot, size_t count)
@@ -322,7 +342,7 @@ static void find_last_reads(pyad_program *p)
             x[0].at + x[0].count <= x[1].at || x[1].at + x[1].count <= x[0].at;
         for (int k = 0; k < 2 && products < MOST_PRODUCTS; k++) {
             later l = {i, x[k].at, (size_t)x[k].at + x[k].count, !apart};
-            if (x[k].count >= LARGE && x[k].active) {
+            if (x[k].count >= LARGE && x[k].active && b->active) {
                 visit_all(p, read_later, &l);
                 x[k].alone = !l.others;
                 products++;
@@ -331,12 +351,166 @@ static void find_last_reads(pyad_program *p)
     }
 }
 
+/* ---- inputs that may stand elsewhere --------------------------------------------------
+ */
+
+enum { LOOSE = 512, MOST_LOOSE = 32 };
+
+static void read_elsewhere(void *data, size_t step, size_t slot, size_t count)
+{
+    later *l = data;
+    l->others |= step != l->step && slot < l->end && l->from < slot + count;
+}
+
+static int find_loose(pyad_program *p)
+{
+    p->loose = pyad_buffer_new(MOST_LOOSE * sizeof *p->loose);
+    if (!p->loose)
+        return PYAD_ERROR_NO_MEMORY;
+    for (size_t i = 0; i < p->step_count && p->loose_count < MOST_LOOSE - 1; i++) {
+        const program_step *t = &p->steps[i];
+        const program_block *b = t->op == PROGRAM_BLOCK ? &p->blocks[t->a] : NULL;
+        if (!b || b->kind != PYAD_BLOCK_PRODUCT)
+            continue;
+        program_source *x = p->sources + b->source;
+        if (x[0].at < x[1].at + x[1].count && x[1].at < x[0].at + x[0].count)
+            continue;
+        for (int k = 0; k < 2; k++) {
+            const size_t end = (size_t)x[k].at + x[k].count;
+            later l = {i, x[k].at, end, 0};
+            if (x[k].count < LOOSE || !is_input(p, x[k].at) || !is_input(p, end - 1) ||
+                (x[k].active && !x[k].alone))
+                continue;
+            visit_all(p, read_elsewhere, &l);
+            if (l.others)
+                continue;
+            p->loose[p->loose_count++] =
+                (program_range){(uint32_t)(x[k].at - p->constants), x[k].count};
+            x[k].loose = (uint32_t)p->loose_count;
+        }
+    }
+    return PYAD_OK;
+}
+
+/* ---- inputs whose adjoints are added to -------------------------------------------- */
+
+typedef struct {
+    const pyad_program *p;
+    unsigned char *added; /* of each input */
+} adding;
+
+static void add_to_inputs(void *data, size_t step, size_t slot, size_t count)
+{
+    const adding *a = data;
+    const size_t first = a->p->constants, end = first + a->p->inputs;
+    (void)step;
+    if (slot < end && slot + count > first) {
+        const size_t from = slot > first ? slot : first;
+        const size_t to = slot + count < end ? slot + count : end;
+        memset(a->added + from - first, 1, to - from);
+    }
+}
+
+static void add_by_block(const pyad_program *p, const program_block *b, adding *a)
+{
+    for (uint32_t i = 0; b->active && i < b->sources; i++) {
+        const program_source *x = &p->sources[b->source + i];
+        if (x->active && !x->alone)
+            add_to_inputs(a, 0, x->at, x->count);
+    }
+    if (b->kind == PYAD_BLOCK_LINEAR)
+        visit_block(p, b, 0, add_to_inputs, a);
+}
+
+static void add_by_group(const pyad_program *p, const program_group *g,
+                         const program_link *link, adding *a)
+{
+    program_group rest = *g;
+    rest.operands = 0;
+    for (int i = 0; i < g->operands; i++) /* those that are not set by the chain */
+        if (!link || link->alone[i] == LINK_OUTSIDE) {
+            rest.mode[rest.operands] = g->mode[i];
+            rest.at[rest.operands++] = g->at[i];
+        }
+    visit_group(p, &rest, 0, add_to_inputs, a);
+}
+
+/* What a run of marks is, from `at` on. */
+static program_range range_at(const unsigned char *marked, size_t at, size_t count)
+{
+    while (at < count && !marked[at])
+        at++;
+    const size_t from = at;
+    while (at < count && marked[at])
+        at++;
+    return (program_range){(uint32_t)from, (uint32_t)(at - from)};
+}
+
+enum { MOST_RANGES = 64 };
+
+/* The inputs whose adjoints must be zero before a sweep. */
+static int find_cleared(pyad_program *p)
+{
+    adding a = {p, pyad_buffer_new(p->inputs + 1)};
+    p->cleared = pyad_buffer_new(MOST_RANGES * sizeof *p->cleared);
+    if (!a.added || !p->cleared) {
+        pyad_buffer_release(a.added);
+        return PYAD_ERROR_NO_MEMORY;
+    }
+    memset(a.added, 0, p->inputs + 1);
+    size_t chain = 0;
+    for (size_t i = 0; i < p->step_count; i++) {
+        const program_group *g = group_at(p, i);
+        while (chain < p->chain_count &&
+               i >= (size_t)p->chains[chain].first + p->chains[chain].steps)
+            chain++;
+        const program_chain *c = chain < p->chain_count ? &p->chains[chain] : NULL;
+        const int inside = c && i >= c->first;
+        if (g)
+            add_by_group(p, g, inside ? &p->links[c->link + (i - c->first)] : NULL, &a);
+        else if (p->steps[i].op == PROGRAM_BLOCK)
+            add_by_block(p, &p->blocks[p->steps[i].a], &a);
+        else
+            visit_step(p, i, add_to_inputs, &a);
+    }
+    for (size_t i = 0; i < p->output_count; i++)
+        add_to_inputs(&a, 0, p->outputs[i], 1);
+    for (size_t at = 0; at < p->inputs;) {
+        program_range r = range_at(a.added, at, p->inputs);
+        if (p->cleared_count == MOST_RANGES) { /* the last one takes all that is left */
+            program_range *last = &p->cleared[MOST_RANGES - 1];
+            last->count = (uint32_t)(p->inputs - last->from);
+            break;
+        }
+        if (r.count)
+            p->cleared[p->cleared_count++] = r;
+        at = (size_t)r.from + r.count;
+    }
+    pyad_buffer_release(a.added);
+    return PYAD_OK;
+}
+
+/* ---- all of it ----------------------------------------------------------------------
+ */
+
+static int find_chains(pyad_program *p);
+
 int program_find_chains(pyad_program *p)
 {
-    size_t large = 0;
     for (size_t i = 0; i < p->source_count; i++)
-        p->sources[i].alone = 0;
+        p->sources[i].alone = 0, p->sources[i].loose = 0;
+    for (size_t i = 0; i < p->block_count; i++)
+        p->blocks[i].set_by_chain = 0;
     find_last_reads(p);
+    int status = find_chains(p);
+    if (!status)
+        status = find_loose(p);
+    return status ? status : find_cleared(p);
+}
+
+static int find_chains(pyad_program *p)
+{
+    size_t large = 0;
     for (size_t i = 0; i < p->step_count; i++) {
         const program_group *g = group_at(p, i);
         large += (g && g->count >= SHORTEST) || sum_at(p, i);
@@ -394,9 +568,15 @@ int program_find_chains(pyad_program *p)
 
 enum { TILE = 512 };
 
-size_t program_chain_room(const pyad_program *p)
+size_t program_tiles(const pyad_program *p)
 {
-    return p->chain_count ? (3 * p->longest + 4) * TILE : 0;
+    const size_t chains = p->chain_count ? (3 * p->longest + 4) * TILE : 0;
+    return chains > 4 * PYAD_TILE ? chains : 4 * PYAD_TILE;
+}
+
+program_place *program_places(const pyad_program *p, double *room)
+{
+    return (program_place *)(room + 2 * p->slots + program_tiles(p));
 }
 
 typedef struct {

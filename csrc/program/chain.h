@@ -8,10 +8,13 @@ typedef struct {
     double *v, *adjoints;
     const double *inputs;
     double *gradient;
-    double *tiles; /* program_chain_room numbers */
+    double *tiles; /* program_tiles numbers */
 } program_memory;
 
-size_t program_chain_room(const pyad_program *p);
+/* The room of one run: values and adjoints of all slots, `program_tiles` numbers, and the
+ * places of the loose inputs. */
+size_t program_tiles(const pyad_program *p);
+program_place *program_places(const pyad_program *p, double *room);
 void program_chain_values(const pyad_program *p, const program_chain *c,
                           const program_memory *m);
 /* After the values; adjoints of the results are zero afterwards. */

@@ -228,6 +228,11 @@ static int NAME(one_by_one)(const pyad_program *p, const program_block *b, doubl
             const int wanted = adjoints && x[i].active;
             from[i] = LANES == 1 ? v + x[i].at : at;
             shares[i] = !wanted ? NULL : LANES == 1 ? adjoints + x[i].at : share;
+            if (LANES == 1 && x[i].loose) {
+                const program_place *place = &program_places(p, v)[x[i].loose - 1];
+                from[i] = place->values;
+                shares[i] = wanted ? place->gradient : NULL;
+            }
             for (size_t k = 0; LANES > 1 && k < x[i].count; k++) {
                 at[k] = v[AT(x[i].at + k) + l];
                 share[k] = 0;
@@ -345,7 +350,8 @@ static int NAME(adjoint_of_block)(const pyad_program *p, const program_block *b,
     default:
         status = NAME(one_by_one)(p, b, v, adjoints);
     }
-    memset(own, 0, AT(b->count) * sizeof *own);
+    if (LANES > 1 || !b->set_by_chain)
+        memset(own, 0, AT(b->count) * sizeof *own);
     return status;
 }
 
@@ -690,7 +696,7 @@ static void NAME(seed)(const pyad_program *p, double *adjoints, const double *se
 }
 
 /* The sweep from given adjoints of the outputs, seeds[i * LANES + l], to those of the
- * inputs, which the caller clears after reading (NAME(clear)). */
+ * inputs, which the caller clears before the next one (NAME(clear)). */
 static int NAME(reverse)(const pyad_program *p, double *room, const double *seeds)
 {
     double *adjoints = room + AT(p->slots);
@@ -702,6 +708,7 @@ static int NAME(reverse)(const pyad_program *p, double *room, const double *seed
     return status;
 }
 
+#if LANES > 1
 static void NAME(clear)(const pyad_program *p, double *room)
 {
     double *adjoints = room + AT(p->slots);
@@ -710,3 +717,4 @@ static void NAME(clear)(const pyad_program *p, double *room)
     memset(adjoints + AT(from), 0,
            AT(p->constants + p->inputs - from) * sizeof *adjoints);
 }
+#endif

@@ -624,7 +624,8 @@ static void get_block(reader *r, int kind, int active)
     program_source *x = p->sources + p->source_count;
     for (uint32_t i = 0; i < b.sources; i++) {
         const uint64_t at = get(r, 4), count = get(r, 4);
-        x[i] = (program_source){(uint32_t)at, (uint32_t)count, (int)get_most(r, 4, 1), 0};
+        x[i] =
+            (program_source){(uint32_t)at, (uint32_t)count, (int)get_most(r, 4, 1), 0, 0};
         expect(r, at + count <= r->out);
     }
     p->source_count += b.sources;

@@ -1,6 +1,8 @@
 /* The inner loops of programs: an operation along runs, adjoints passed along runs. */
 #include "kernels.h"
 
+#include <string.h>
+
 #include "../blocks/lanes.h"
 
 #define EACH(EXPRESSION)                                                                 \
@@ -186,15 +188,19 @@ int program_block_pass(const pyad_program *p, const program_block *b,
     if (b->kind == PYAD_BLOCK_PRODUCT) {
         const pyad_product *product = (const pyad_product *)(p->store + b->data);
         double *to[2] = {shares[0], shares[1]};
-        if (is_all_zero(own, b->count)) /* passes nothing to an infinity either */
-            return PYAD_OK;
+        const int nothing = is_all_zero(own, b->count); /* not to an infinity either */
         for (int i = 0; i < 2; i++) {
             const program_source *source = &p->sources[b->source + (uint32_t)i];
-            if (to[i] && source->alone &&
-                pyad_product_store(p->loops, product, i, source->count, x[1 - i], own,
-                                   to[i]))
+            if (!to[i] || !source->alone)
+                continue;
+            if (!nothing && pyad_product_store(p->loops, product, i, source->count,
+                                               x[1 - i], own, to[i]))
                 to[i] = NULL;
+            else
+                memset(to[i], 0, source->count * sizeof(double));
         }
+        if (nothing)
+            return PYAD_OK;
         return to[0] || to[1] ? pyad_product_reverse(p->loops, product, x[0], x[1], own,
                                                      to[0], to[1])
                               : PYAD_OK;

@@ -55,12 +55,14 @@ typedef struct {
 typedef struct {
     uint32_t at, count;
     int active;
-    int alone; /* chain.c: nobody reads these slots later: their adjoints are still zero
-                  when those of the block are passed on */
+    int alone; /* chain.c: nobody reads these slots later: their adjoints are set, not
+                  added to, when those of the block are passed on */
+    uint32_t loose; /* chain.c: 1 + its number among program->loose, or 0 */
 } program_source;
 
 typedef struct {
     uint8_t kind, active;
+    uint8_t set_by_chain; /* chain.c: the adjoints of all results are set by a chain */
     uint32_t count, out;
     uint32_t source, sources; /* in program->sources */
     size_t data;              /* byte offset in program->store of what the kind needs */
@@ -95,9 +97,21 @@ enum { LINK_OUTSIDE = UINT16_MAX };
 typedef struct {
     uint8_t kept;       /* its results are stored */
     uint16_t source[3]; /* of each operand: the step of the chain, or LINK_OUTSIDE */
-    uint16_t alone[3];  /* of an operand: the number of a run of inputs that is read by
-                           this chain in this place only, or LINK_OUTSIDE */
+    uint16_t alone[3]; /* of an operand: the number of a run of inputs, or of results of a
+                          block, that is read by this chain in this place only, or
+                          LINK_OUTSIDE */
 } program_link;
+
+typedef struct {
+    uint32_t from, count;
+} program_range;
+
+/* Where the numbers of a run of inputs stand, and where their derivatives go. */
+typedef struct {
+    const double *values;
+    double *gradient;
+} program_place;
+_Static_assert(sizeof(program_place) <= 2 * sizeof(double), "a place takes two numbers");
 
 struct pyad_program {
     size_t constants, inputs, slots;
@@ -119,6 +133,11 @@ struct pyad_program {
     program_chain *chains;
     program_link *links;
     size_t chain_count, link_count, longest; /* the steps of the longest chain */
+    program_range *cleared; /* of the inputs: those whose adjoints a sweep adds to */
+    size_t cleared_count;
+    program_range *loose; /* of the inputs: runs that one product reads and nobody else,
+                             which may stand elsewhere than in their slots */
+    size_t loose_count;
     int fused;   /* behind the last chain, adjoints depend on no value */
     int direct;  /* of the inputs it alone knows */
     int covered; /* and stores the adjoints of all of them */

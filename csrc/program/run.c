@@ -7,11 +7,70 @@
 
 size_t pyad_program_room(const pyad_program *p)
 {
-    const size_t chains = program_chain_room(p);
-    return 2 * p->slots + (chains > one_TILES ? chains : one_TILES);
+    return 2 * p->slots + program_tiles(p) + 2 * p->loose_count;
 }
 
-void pyad_program_prepare(const pyad_program *p, double *room) { one_prepare(p, room); }
+void pyad_program_prepare(const pyad_program *p, double *room)
+{
+    one_prepare(p, room);
+    pyad_program_take_back(p, room);
+}
+
+double *pyad_program_given(const pyad_program *p, double *room)
+{
+    return room + p->constants;
+}
+
+double *pyad_program_slopes(const pyad_program *p, double *room)
+{
+    return room + p->slots + p->constants;
+}
+
+int pyad_program_lend(const pyad_program *p, double *room, size_t from, size_t count,
+                      const double *values, double *gradient)
+{
+    program_place *places = program_places(p, room);
+    for (size_t i = 0; i < p->loose_count; i++)
+        if (p->loose[i].from == from && p->loose[i].count == count) {
+            if (values)
+                places[i].values = values;
+            if (gradient)
+                places[i].gradient = gradient;
+            return 1;
+        }
+    return 0;
+}
+
+void pyad_program_take_back(const pyad_program *p, double *room)
+{
+    program_place *places = program_places(p, room);
+    for (size_t i = 0; i < p->loose_count; i++)
+        places[i] = (program_place){pyad_program_given(p, room) + p->loose[i].from,
+                                    pyad_program_slopes(p, room) + p->loose[i].from};
+}
+
+static void give(const pyad_program *p, double *room, const double *inputs)
+{
+    if (inputs != pyad_program_given(p, room))
+        memcpy(pyad_program_given(p, room), inputs, p->inputs * sizeof *room);
+}
+
+/* The adjoints that the last sweep left; those of lists go to constants, too. */
+static void clear(const pyad_program *p, double *room)
+{
+    double *adjoints = room + p->slots;
+    if (p->list_count)
+        memset(adjoints, 0, p->constants * sizeof *adjoints);
+    for (size_t i = 0; i < p->cleared_count; i++)
+        memset(adjoints + p->constants + p->cleared[i].from, 0,
+               p->cleared[i].count * sizeof *adjoints);
+}
+
+static void hand_out(const pyad_program *p, double *room, double *gradient)
+{
+    if (gradient != pyad_program_slopes(p, room))
+        memcpy(gradient, pyad_program_slopes(p, room), p->inputs * sizeof *gradient);
+}
 
 static int finish(const pyad_program *p, const double *v, double *outputs)
 {
@@ -24,7 +83,7 @@ static int finish(const pyad_program *p, const double *v, double *outputs)
 int pyad_program_value(const pyad_program *p, double *room, const double *inputs,
                        double *outputs, int *holds)
 {
-    memcpy(room + p->constants, inputs, p->inputs * sizeof *room);
+    give(p, room, inputs);
     const int status = one_run(p, room);
     *holds = finish(p, room, outputs) && !status;
     return status;
@@ -33,11 +92,10 @@ int pyad_program_value(const pyad_program *p, double *room, const double *inputs
 int pyad_program_gradient(const pyad_program *p, double *room, const double *seeds,
                           double *gradient)
 {
+    clear(p, room); /* of the last sweep */
     const int status = one_reverse(p, room, seeds);
-    if (!status) {
-        memcpy(gradient, room + p->slots + p->constants, p->inputs * sizeof *gradient);
-        one_clear(p, room);
-    }
+    if (!status)
+        hand_out(p, room, gradient);
     return status;
 }
 
@@ -61,7 +119,8 @@ static int fused(const pyad_program *p, double *room, const double *inputs,
         if (!p->covered)
             memset(gradient, 0, p->inputs * sizeof *gradient);
     } else {
-        memcpy(v + p->constants, inputs, p->inputs * sizeof *v);
+        give(p, room, inputs);
+        clear(p, room);
     }
     one_seed(p, adjoints, seeds);
     int status = one_values(p, p->steps, from, p->constants + p->inputs, v, tiles);
@@ -77,10 +136,8 @@ static int fused(const pyad_program *p, double *room, const double *inputs,
         memset(adjoints, 0, p->slots * sizeof *adjoints);
         return status;
     }
-    if (!p->direct) {
-        memcpy(gradient, adjoints + p->constants, p->inputs * sizeof *gradient);
-        one_clear(p, room);
-    }
+    if (!p->direct)
+        hand_out(p, room, gradient);
     *holds = finish(p, v, outputs);
     return PYAD_OK;
 }

@@ -397,7 +397,7 @@ static void emit_block(schedule *s, const draft_node *n, uint32_t out)
         const uint32_t first = draft_run_of(d, &x[i]);
         p->sources[p->source_count++] =
             (program_source){slot_of(s, first), (uint32_t)x[i].count,
-                             !is_constant(first) && owner_of(d, first)->active, 0};
+                             !is_constant(first) && owner_of(d, first)->active, 0, 0};
     }
     const size_t bytes = data_size(d->tape, b);
     if (bytes)

@@ -130,14 +130,14 @@ PyObject *array_of_block(TapeObject *tape, uint32_t block, int ndim,
 
 /* ---- pyad.array ------------------------------------------------------------------- */
 
-/* Numbers as a new C-contiguous ndarray of floats; object arrays and lists with variables
- * are for the Python layer, an Array is its result then. */
+/* Numbers as a new C-contiguous ndarray of floats; object arrays, subclasses of ndarray
+ * and lists with variables are for the Python layer, an Array is its result then. */
 ArrayObject *array_from(PyObject *x, const char *what)
 {
     static PyObject *convert;
     if (is_array(x))
         return (ArrayObject *)Py_NewRef(x);
-    if (PyArray_Check(x) && PyArray_ISNUMBER((PyArrayObject *)x) &&
+    if (PyArray_CheckExact(x) && PyArray_ISNUMBER((PyArrayObject *)x) &&
         !PyArray_ISCOMPLEX((PyArrayObject *)x)) {
         PyArrayObject *floats = (PyArrayObject *)PyArray_FROMANY(
             x, NPY_DOUBLE, 0, 0, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST);

@@ -19,6 +19,14 @@ static int operand_of_array(array_operand *x, ArrayObject *a)
     return 1;
 }
 
+/* Subclasses of ndarray whose operators mean something else are refused. */
+static int check_subclass(PyObject *given, const char *what)
+{
+    ArrayObject *read = array_from(given, what);
+    Py_XDECREF((PyObject *)read);
+    return read ? 0 : -1;
+}
+
 /* What NumPy takes for an array of real numbers, as floats. */
 static int operand_of_plain(array_operand *x, PyObject *given, const char *what)
 {
@@ -70,6 +78,9 @@ int array_operand_read(array_operand *x, PyObject *given, const char *what)
         dual_refuse(given, what);
         return -1;
     }
+    if (PyArray_Check(given) && !PyArray_CheckExact(given) &&
+        check_subclass(given, what) < 0)
+        return -1;
     if (PyArray_Check(given) || PyArray_IsScalar(given, Generic) || PyList_Check(given) ||
         PyTuple_Check(given))
         return operand_of_plain(x, given, what);

@@ -17,10 +17,12 @@ static void indices_release(PyArrayObject **index)
  */
 static PyArrayObject *index_of(PyObject *item)
 {
-    PyObject *array = PyList_CheckExact(item) || PyLong_CheckExact(item)
-                          ? PyArray_FROM_O(item)
-                      : PyArray_CheckExact(item) ? Py_NewRef(item)
-                                                 : NULL;
+    PyObject *array = NULL;
+    if (PyArray_CheckExact(item))
+        array = Py_NewRef(item);
+    else if (PyList_CheckExact(item) || PyLong_CheckExact(item) ||
+             PyArray_IsScalar(item, Integer))
+        array = PyArray_FROM_O(item);
     PyArrayObject *index = NULL;
     if (array && PyArray_ISINTEGER((PyArrayObject *)array))
         index =

@@ -275,7 +275,6 @@ PyMethodDef frame_functions[] = {
     {"_gradient", frame_gradient, METH_VARARGS, NULL},
     {"_record_reverse", frame_record_reverse, METH_VARARGS, NULL},
     {"_record_forward", frame_record_forward, METH_VARARGS, NULL},
-    {"_slope", (PyCFunction)(void (*)(void))frame_slope, METH_FASTCALL | METH_KEYWORDS,
-     NULL},
+    {"_slope", (PyCFunction)(void (*)(void))frame_slope, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -1,7 +1,8 @@
 /* Frames: stretches of a recording that transforms make and leave; see frame.c.
  *
  *   frame.c           entering, leaving, aliases; the table of functions
- *   frame_gradient.c  native sweeps
+ *   frame_tree.c      arguments that are lists, tuples and dicts of numbers and arrays
+ *   frame_gradient.c  native sweeps, and grad(f)(x) as a whole
  *   frame_record.c    recorded sweeps, flat vectors */
 #pragma once
 #include "array.h"
@@ -23,6 +24,49 @@ TapeObject *frame_check(PyObject *tape);
 PyObject *frame_alias(TapeObject *tape, PyObject *x);
 PyObject *frame_array_alias(TapeObject *tape, PyObject *x, uint32_t *start);
 
+/* ---- frame_tree.c ----------------------------------------------------------------- */
+
+enum tree_kind { TREE_NUMBER, TREE_ARRAY, TREE_LIST, TREE_TUPLE, TREE_NAMED, TREE_DICT };
+enum { FEW_PARTS = 8, FEW_SIDES = 16 };
+
+/* A leaf, or a branch, whose children follow it. */
+typedef struct {
+    enum tree_kind kind;
+    int ndim;         /* of an array, */
+    size_t shape;     /* and where in the tree's `sides` its lengths stand */
+    uint32_t node;    /* the first of a leaf */
+    Py_ssize_t count; /* of numbers in a leaf, of children of a branch */
+    PyObject *held;   /* or NULL: the keys of a dict, a list; the type of a named tuple;
+                         the derivative in a leaf, until it is built into a tree */
+} tree_part;
+
+typedef struct {
+    tree_part *parts;
+    Py_ssize_t *sides;
+    size_t count, capacity, side_count, side_capacity;
+    size_t numbers; /* in all leaves */
+    tree_part few_parts[FEW_PARTS];
+    Py_ssize_t few_sides[FEW_SIDES];
+} frame_tree;
+
+void frame_tree_init(frame_tree *t);
+void frame_tree_free(frame_tree *t);
+/* The same structure of variables of the innermost frame, which is added to the tree: a
+ * new reference, or NULL with an exception. */
+PyObject *frame_tree_read(frame_tree *t, TapeObject *tape, PyObject *x);
+/* A tuple of the next `count` trees to be read: 0, or -1 with an exception. */
+int frame_tree_open(frame_tree *t, Py_ssize_t count);
+/* The nodes of all leaves, t->numbers of them. */
+void frame_tree_nodes(const frame_tree *t, uint32_t *nodes);
+/* What the leaves of the gradient are: the rows of a sweep, the first that of node
+ * `from`; or operands in the order of the nodes. No code of the user runs. -1 with an
+ * exception.
+ */
+int frame_tree_set_rows(frame_tree *t, const double *rows, size_t from);
+int frame_tree_set_operands(frame_tree *t, TapeObject *tape, const pyad_operand *x);
+/* The tree around the leaves that were set, once. */
+PyObject *frame_tree_build(frame_tree *t);
+
 /* ---- frame_gradient.c ------------------------------------------------------------- */
 
 /* A result of a recording that has ended, which must not count as a constant. */
@@ -40,8 +84,7 @@ int frame_sweep(TapeObject *tape, PyObject *y, double seed);
  */
 PyObject *frame_adjoint(const TapeObject *tape, uint32_t node, npy_intp count);
 PyObject *frame_gradient(PyObject *module, PyObject *args);
-PyObject *frame_slope(PyObject *module, PyObject *const *args, Py_ssize_t count,
-                      PyObject *names);
+PyObject *frame_slope(PyObject *module, PyObject *const *args, Py_ssize_t count);
 
 /* ---- frame_record.c --------------------------------------------------------------- */
 

@@ -1,5 +1,4 @@
-/* The gradient of a frame by a native sweep, and the quick way of grad(f)(x), all of it
- * in C. See frame.h. */
+/* The gradient of a frame by a native sweep, and grad(f)(x) as a whole. See frame.h. */
 #include <math.h>
 #include <string.h>
 
@@ -133,43 +132,14 @@ PyObject *frame_gradient(PyObject *module, PyObject *args)
     return result;
 }
 
-/* ---- the quick way of grad --------------------------------------------------------- */
+/* ---- grad(f)(x) -------------------------------------------------------------------- */
 
-/* What the quick way differentiates in: a number, or an array. */
-typedef struct {
-    PyObject *alias; /* held */
-    uint32_t node;
-    Py_ssize_t count; /* -1 for a number */
-    int ndim;
-    Py_ssize_t shape[NPY_MAXDIMS];
-} variable;
-
-static int variable_new(variable *x, TapeObject *tape, PyObject *given)
-{
-    int array = is_array_like(given);
-    x->alias =
-        array ? frame_array_alias(tape, given, &x->node) : frame_alias(tape, given);
-    if (!x->alias)
-        return -1;
-    x->count = -1;
-    if (!array) {
-        x->node = ((VarObject *)x->alias)->node;
-        return 0;
-    }
-    ArrayObject *a = (ArrayObject *)x->alias;
-    x->count = a->size;
-    x->ndim = a->ndim;
-    memcpy(x->shape, array_shape(a), (size_t)a->ndim * sizeof *x->shape);
-    return 0;
-}
-
-/* (value, derivative) of a frame that is open, which is left here: both variables of the
+/* (value, gradient) of a frame that is open, which is left here: both variables of the
  * recording around. */
 static PyObject *slope_of_open(TapeObject *tape, thread_state *thread, VarObject *y,
-                               const variable *x)
+                               frame_tree *x)
 {
     tape_frame frame = tape->frames[tape->depth - 1];
-    size_t count = x->count < 0 ? 1 : (size_t)x->count;
     int depends = y->generation == tape->generation;
     pyad_operand result = {y->value, depends ? y->node : PYAD_CONSTANT};
     const pyad_operand seed = {1, PYAD_CONSTANT};
@@ -177,44 +147,30 @@ static PyObject *slope_of_open(TapeObject *tape, thread_state *thread, VarObject
         frame_leave(tape, thread, 0);
         return NULL;
     }
-    uint32_t *nodes = PyMem_Malloc((count + 1) * sizeof *nodes);
-    pyad_operand *adjoints = PyMem_Calloc(count + 1, sizeof *adjoints);
+    uint32_t *nodes = PyMem_Malloc((x->numbers + 1) * sizeof *nodes);
+    pyad_operand *adjoints = PyMem_Calloc(x->numbers + 1, sizeof *adjoints);
     frame_leave(tape, thread, 1);
     int status = nodes && adjoints ? PYAD_OK : PYAD_ERROR_NO_MEMORY;
-    for (size_t i = 0; !status && i < count; i++)
-        nodes[i] = x->node + (uint32_t)i;
-    if (!status)
+    if (!status) {
+        frame_tree_nodes(x, nodes);
         status = pyad_tape_record_reverse(tape->core, frame.length, 1, &result.node,
-                                          &seed, count, nodes, adjoints);
-    PyObject *value = NULL, *derivative = NULL;
+                                          &seed, x->numbers, nodes, adjoints);
+    }
+    PyObject *value = NULL, *gradient = NULL;
     if (status)
         raise_error(status);
     else if (guard_note_line(tape) == 0)
         value = depends ? frame_handle_of(tape, result) : Py_NewRef((PyObject *)y);
-    if (value)
-        derivative = x->count < 0 ? frame_handle_of(tape, adjoints[0])
-                                  : array_of_operands(tape, x->ndim, x->shape, adjoints);
-    PyObject *both = derivative ? PyTuple_Pack(2, value, derivative) : NULL;
+    if (value && frame_tree_set_operands(x, tape, adjoints) == 0)
+        gradient = frame_tree_build(x);
+    PyObject *both = gradient ? PyTuple_Pack(2, value, gradient) : NULL;
     PyMem_Free(nodes);
     PyMem_Free(adjoints);
     Py_XDECREF(value);
-    Py_XDECREF(derivative);
+    Py_XDECREF(gradient);
     if (!both)
         tape_take_back(tape, frame.length, frame.arguments, frame.leaf_count);
     return both;
-}
-
-/* The adjoint in the scratch, in the shape of the variable. */
-static PyObject *shaped_adjoint(const TapeObject *tape, const variable *x)
-{
-    PyObject *flat_adjoint = frame_adjoint(tape, x->node, x->count);
-    if (!flat_adjoint || x->count < 0 || x->ndim == 1)
-        return flat_adjoint;
-    PyArray_Dims sides = {(npy_intp *)x->shape, x->ndim};
-    PyObject *shaped =
-        PyArray_Newshape((PyArrayObject *)flat_adjoint, &sides, NPY_CORDER);
-    Py_DECREF(flat_adjoint);
-    return shaped;
 }
 
 /* What a function returned as a float, an int or a Var: new reference, or NULL with an
@@ -229,77 +185,146 @@ static PyObject *one_number(PyObject *y)
                : NULL;
 }
 
-/* (value, derivative) of y in the alias; leaves the frame. */
+/* (value, gradient) of y by a native sweep. */
+static PyObject *slope_of_closed(TapeObject *tape, PyObject *y, frame_tree *x)
+{
+    const size_t from = tape->frames[tape->depth - 1].length;
+    if (frame_sweep(tape, y, 1.0) < 0 ||
+        frame_tree_set_rows(x, tape->scratch + 1, from) < 0)
+        return NULL;
+    PyObject *value, *gradient, *both;
+    if (is_var(y) && ((VarObject *)y)->generation != tape->generation)
+        value = handle_get_value(y, NULL); /* a variable from outside */
+    else
+        value =
+            is_var(y) ? PyFloat_FromDouble(((VarObject *)y)->value) : PyNumber_Float(y);
+    gradient = value ? frame_tree_build(x) : NULL;
+    both = gradient ? PyTuple_Pack(2, value, gradient) : NULL;
+    Py_XDECREF(value);
+    Py_XDECREF(gradient);
+    return both;
+}
+
+/* (value, gradient) of what f returned; leaves the frame. */
 static PyObject *slope_of(TapeObject *tape, thread_state *thread, PyObject *returned,
-                          const variable *x)
+                          frame_tree *x)
 {
     PyObject *both = NULL, *y = one_number(returned);
-    if (!y) {
-        frame_leave(tape, thread, 0);
-        return NULL;
-    }
-    if (is_dual(y)) {
-        dual_refuse(y, "grad");
-    } else if (is_var(y) && frame_is_stale((VarObject *)y)) {
-        raise_stale((VarObject *)y);
-    } else if (is_var(y) && frame_is_open(tape)) {
+    if (y && is_var(y) && !frame_is_stale((VarObject *)y) && frame_is_open(tape)) {
         both = slope_of_open(tape, thread, (VarObject *)y, x);
         Py_DECREF(y);
         return both;
-    } else if (frame_sweep(tape, y, 1.0) == 0) {
-        PyObject *value = NULL;
-        if (is_var(y) && ((VarObject *)y)->generation != tape->generation)
-            value = handle_get_value(y, NULL); /* a variable from outside */
-        else
-            value = is_var(y) ? PyFloat_FromDouble(((VarObject *)y)->value)
-                              : PyNumber_Float(y);
-        PyObject *derivative = value ? shaped_adjoint(tape, x) : NULL;
-        both = derivative ? PyTuple_Pack(2, value, derivative) : NULL;
-        Py_XDECREF(value);
-        Py_XDECREF(derivative);
     }
-    Py_DECREF(y);
+    if (y && is_dual(y))
+        dual_refuse(y, "grad");
+    else if (y)
+        both = slope_of_closed(tape, y, x); /* which refuses a stale variable */
+    Py_XDECREF(y);
     frame_leave(tape, thread, 0);
     return both;
 }
 
-/* _slope(f, x, *rest, **kwargs): (value, derivative) of f in its first argument, one
- * number or array. */
-PyObject *frame_slope(PyObject *module, PyObject *const *args, Py_ssize_t count,
-                      PyObject *names)
+/* The place that argnums names among `count` arguments; -1 if there is none. */
+static Py_ssize_t place_of(PyObject *argnum, Py_ssize_t count)
 {
-    PyObject *stack[8];
+    Py_ssize_t i = PyLong_AsSsize_t(argnum);
+    if (i == -1 && PyErr_Occurred())
+        PyErr_Clear(); /* larger than any place */
+    else if (-count <= i && i < count)
+        return i < 0 ? i + count : i;
+    return -1;
+}
+
+/* Whether argnums, an int or a tuple of ints, names arguments, and none of them twice. */
+static int are_places(PyObject *argnums, Py_ssize_t count)
+{
+    if (!PyTuple_Check(argnums))
+        return place_of(argnums, count) >= 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(argnums); i++) {
+        const Py_ssize_t place = place_of(PyTuple_GET_ITEM(argnums, i), count);
+        for (Py_ssize_t j = 0; place >= 0 && j < i; j++)
+            if (place_of(PyTuple_GET_ITEM(argnums, j), count) == place)
+                return 0;
+        if (place < 0)
+            return 0;
+    }
+    return 1;
+}
+
+/* Replaces an item of a new tuple by its variables. */
+static int read_argument(frame_tree *x, TapeObject *tape, PyObject *arguments,
+                         Py_ssize_t place)
+{
+    PyObject *alias = frame_tree_read(x, tape, PyTuple_GET_ITEM(arguments, place));
+    if (!alias)
+        return -1;
+    Py_DECREF(PyTuple_GET_ITEM(arguments, place));
+    PyTuple_SET_ITEM(arguments, place, alias);
+    return 0;
+}
+
+/* The arguments that f gets, with variables at the places of argnums: a new tuple. */
+static PyObject *read_arguments(frame_tree *x, TapeObject *tape, PyObject *argnums,
+                                PyObject *args)
+{
+    const Py_ssize_t count = PyTuple_GET_SIZE(args);
+    PyObject *arguments = PyTuple_New(count);
+    for (Py_ssize_t i = 0; arguments && i < count; i++)
+        PyTuple_SET_ITEM(arguments, i, Py_NewRef(PyTuple_GET_ITEM(args, i)));
+    int status = arguments ? 0 : -1;
+    if (status == 0 && !PyTuple_Check(argnums)) {
+        status = read_argument(x, tape, arguments, place_of(argnums, count));
+    } else if (status == 0) {
+        status = frame_tree_open(x, PyTuple_GET_SIZE(argnums));
+        for (Py_ssize_t i = 0; status == 0 && i < PyTuple_GET_SIZE(argnums); i++)
+            status = read_argument(x, tape, arguments,
+                                   place_of(PyTuple_GET_ITEM(argnums, i), count));
+    }
+    if (status < 0)
+        Py_CLEAR(arguments);
+    return arguments;
+}
+
+/* Raises what is wrong with argnums. */
+static PyObject *refuse_places(PyObject *argnums, PyObject *args)
+{
+    static PyObject *check;
+    PyObject *nothing =
+        python_function(&check, "pyad.transforms._recording", "check_places")
+            ? PyObject_CallFunctionObjArgs(check, argnums, args, NULL)
+            : NULL;
+    Py_XDECREF(nothing);
+    return NULL;
+}
+
+/* _slope(f, argnums, args, kwargs): (value, gradient) of f in the arguments at argnums.
+ */
+PyObject *frame_slope(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
     thread_state *thread = thread_here();
     (void)module;
     if (!thread)
         return NULL;
-    if (count < 2)
-        return raise_error(PYAD_ERROR_ARGUMENTS, "_slope takes a function and a number");
+    if (count != 4 || !PyTuple_Check(args[2]) || !PyDict_Check(args[3]))
+        return raise_error(PYAD_ERROR_ARGUMENTS,
+                           "_slope takes a function, argnums, a tuple and a dict");
+    if (!are_places(args[1], PyTuple_GET_SIZE(args[2])))
+        return refuse_places(args[1], args[2]);
     TapeObject *tape = thread->tape;
-    size_t total = (size_t)count - 1 + (names ? (size_t)PyTuple_GET_SIZE(names) : 0);
-    PyObject **arguments = total <= 8 ? stack : PyMem_Malloc(total * sizeof *arguments);
-    if (!arguments)
-        return PyErr_NoMemory();
-    if (frame_enter(tape, thread) < 0) {
-        if (arguments != stack)
-            PyMem_Free(arguments);
+    if (frame_enter(tape, thread) < 0)
         return NULL;
-    }
     Py_INCREF(tape);
-    memcpy(arguments, args + 1, total * sizeof *arguments);
-    variable x = {.alias = NULL};
-    PyObject *y = NULL, *result = NULL;
-    if (variable_new(&x, tape, args[1]) == 0) {
-        arguments[0] = x.alias;
-        y = PyObject_Vectorcall(args[0], arguments, (size_t)count - 1, names);
-    }
-    Py_CLEAR(x.alias); /* its values need not outlive the frame */
+    frame_tree x;
+    frame_tree_init(&x);
+    PyObject *arguments = read_arguments(&x, tape, args[1], args[2]);
+    PyObject *y = arguments ? PyObject_Call(args[0], arguments, args[3]) : NULL;
+    PyObject *result = NULL;
+    Py_XDECREF(arguments); /* their values need not outlive the frame */
     if (y)
         result = slope_of(tape, thread, y, &x);
     else
         frame_leave(tape, thread, 0);
-    if (arguments != stack)
-        PyMem_Free(arguments);
+    frame_tree_free(&x);
     Py_XDECREF(y);
     Py_DECREF(tape);
     return result;

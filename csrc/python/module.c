@@ -2,6 +2,7 @@
 #define PYAD_IMPORTS_NUMPY
 #include "array.h"
 #include "dual.h"
+#include "form.h"
 
 /* ---- making variables ------------------------------------------------------------- */
 
@@ -73,20 +74,6 @@ static PyObject *current_tape(PyObject *module, PyObject *unused)
 
 #define KEYWORDS(FUNCTION)                                                               \
     (PyCFunction)(void (*)(void)) FUNCTION, METH_VARARGS | METH_KEYWORDS
-/* _same_items(list, list): whether they hold the same objects. */
-static PyObject *same_items(PyObject *module, PyObject *args)
-{
-    PyObject *x, *y;
-    (void)module;
-    if (!PyArg_ParseTuple(args, "O!O!", &PyList_Type, &x, &PyList_Type, &y))
-        return NULL;
-    const Py_ssize_t count = PyList_GET_SIZE(x);
-    int same = count == PyList_GET_SIZE(y);
-    for (Py_ssize_t i = 0; same && i < count; i++)
-        same = PyList_GET_ITEM(x, i) == PyList_GET_ITEM(y, i);
-    return PyBool_FromLong(same);
-}
-
 static PyMethodDef module_functions[] = {
     {"var", KEYWORDS(var),
      "var(value, requires_grad=True, name=None)\n--\n\n"
@@ -98,7 +85,6 @@ static PyMethodDef module_functions[] = {
      "The derivatives of y in the structure of xs: a variable, or a list, tuple or dict "
      "of them, nested\n"
      "as you like. Accumulates nothing; frees the recording unless retained."},
-    {"_same_items", same_items, METH_VARARGS, NULL},
     {"_restore", restore, METH_VARARGS, NULL},
     {"_refuse", refuse, METH_VARARGS, NULL},
     {"current_tape", current_tape, METH_NOARGS,
@@ -127,6 +113,8 @@ PyMODINIT_FUNC PyInit__handle(void)
         PyType_Ready(&Array_Type) < 0 || PyType_Ready(&Tape_Type) < 0 ||
         PyType_Ready(&Mode_Type) < 0)
         return NULL;
+    PyTypeObject *const of_calls[] = {&Form_Type, &Watch_Type, &Room_Type,
+                                      &Plan_Type, &Calls_Type, &Replay_Type};
     PyObject *module = PyModule_Create(&definition);
     if (module &&
         (PyModule_AddType(module, &Var_Type) < 0 ||
@@ -135,5 +123,8 @@ PyMODINIT_FUNC PyInit__handle(void)
          PyModule_AddType(module, &Tape_Type) < 0 ||
          PyModule_AddType(module, &Mode_Type) < 0 || functions_add_to(module) < 0))
         Py_CLEAR(module);
+    for (size_t i = 0; module && i < sizeof of_calls / sizeof *of_calls; i++)
+        if (PyModule_AddType(module, of_calls[i]) < 0)
+            Py_CLEAR(module);
     return module;
 }

@@ -56,6 +56,10 @@ def parts_of(x: Any, what: str) -> tuple[Any, Any, Any]:
         _handle._refuse_dual(x)
     if isinstance(x, (str, bytes, dict, set)) or x is None or callable(x):
         _handle._refuse(what, x)
+    if isinstance(x, (np.ma.MaskedArray, np.matrix)):  # their operators mean something else
+        masked = isinstance(x, np.ma.MaskedArray)
+        remedy = ": give x.filled(...), or x.data" if masked else ": give np.asarray(x)"
+        raise error("NOT_A_NUMBER", what, f"a {type(x).__name__}", remedy)
     array = _objects(x, what) if isinstance(x, (list, tuple)) else np.asarray(x)
     if array.dtype.kind in "biuf":
         return array.astype(np.float64, order="C"), None, None

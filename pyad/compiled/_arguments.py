@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pyad import _handle
 from pyad._handle import Array, Dual, Var
 from pyad.transforms import _trees
 
@@ -36,6 +37,7 @@ __all__ = [
     "all_in",
     "build",
     "flat",
+    "form_of",
     "has_opaque",
     "is_numeric",
     "layout_of",
@@ -212,6 +214,42 @@ def _plain(layout: Plain) -> Any:
         dtype, shape, raw = layout.value
         return np.frombuffer(raw, np.dtype(dtype)).reshape(shape).copy()
     return layout.value
+
+
+# ---- forms: layouts for C ------------------------------------------------------------------------
+
+_IN_FORMS = (int, str, bool, type(None), float, type(Ellipsis))
+"""Values that are no numbers of the function: compared by identity, or as plain numbers are."""
+_A_NUMBER, _A_NUMBER_OR_WHOLE = (0,), (1,)
+
+
+def form_of(layout: Layout, whole: bool = False) -> _handle._Form | None:
+    """What reads and builds this in C (csrc/python/form.c), None where only Python can.
+
+    `whole`: whole numbers are numbers, too.
+    """
+    description = _description(layout, _A_NUMBER_OR_WHOLE if whole else _A_NUMBER)
+    return None if description is None else _handle._Form(description)
+
+
+def _description(layout: Layout, number: tuple[int]) -> tuple[Any, ...] | None:
+    if layout is NUMBER:
+        return number
+    if type(layout) is Shaped:
+        return 2, layout.shape
+    if type(layout) is Plain and layout.kind in _IN_FORMS:
+        return 6, layout.value
+    if type(layout) is not Branch or layout.kind not in (list, tuple, dict):
+        return None
+    if is_flat(layout):
+        children: tuple[Any, ...] = (number,) * len(layout.children)
+    else:
+        children = tuple([_description(child, number) for child in layout.children])
+    if any(child is None for child in children):
+        return None
+    if layout.kind is dict:
+        return 5, children, layout.keys
+    return 3 if layout.kind is list else 4, children
 
 
 # ---- looking into layouts ------------------------------------------------------------------------

@@ -50,22 +50,15 @@ class Compiled(Evaluator):
 
     # ---- the function -------------------------------------------------------------------
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The value of the function."""
-        if not kwargs:
-            quick = self._quick(args)
-            if quick is not None:
-                found = quick.value(args)
-                if found is not None:
-                    return found
-        state = self._state
-        shortcuts = state.quick
+    def _slowly(self, *args: Any, **kwargs: Any) -> Any:
+        """The value of the function, where no plan answers the call (csrc/python/calls.c)."""
+        plans = self._state.calls.plans
         call = self._call(args, kwargs, strict=False)
         run = self._run("value", call, args, kwargs)
         if run is None:
             return self._value_eagerly(args, kwargs)
         with run:
-            self._remember(shortcuts, args, kwargs, run.program)
+            self._remember(plans, run.program)
             return run.program.result(run.room)
 
     def batch(
@@ -297,13 +290,14 @@ class Compiled(Evaluator):
         """
         if owner is None:
             return self
-        bound: Compiled = object.__new__(type(self))
+        bound: Compiled = type(self).__new__(type(self))
         bound.__dict__.update(self.__dict__)
         bound.__dict__.pop("value_and_grad", None)
         bound.__dict__.pop("grad", None)
         bound.f = bound.__wrapped__ = self.f.__get__(owner)
         bound.__self__ = owner
         bound._state = self._state_of(owner)
+        bound._answer_with(bound._state.calls, "value")
         return bound
 
     __self__: Any

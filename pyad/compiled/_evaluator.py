@@ -12,9 +12,7 @@ import pyad
 from pyad import _handle
 from pyad._binding import error
 from pyad.compiled._arguments import (
-    NUMBER,
     Role,
-    Shaped,
     build,
     flat,
     has_opaque,
@@ -24,7 +22,7 @@ from pyad.compiled._arguments import (
     size_of,
 )
 from pyad.compiled._program import Program
-from pyad.compiled._quick import Position, Quick, key_of, put
+from pyad.compiled._quick import Position, key_of, put
 from pyad.compiled._recordings import Call, Recordings, Run
 from pyad.errors import Error
 from pyad.tape import CONSTANT
@@ -39,16 +37,18 @@ Floats = npt.NDArray[np.float64]
 
 _SHORT = frozenset({"value", "main", "gradient"})
 """Kinds of results that take no more than the arguments."""
-_FLOAT64 = np.dtype(np.float64)
+PLANS = 256
+"""Plans that are kept for calls of one function, those used last."""
 _is_nested = _handle._is_nested
 
 
-class Evaluator:
+class Evaluator(_handle._Replay):
     """A function, what is differentiated in it, and its recordings."""
 
     def __init__(self, f: Callable[..., Any], argnums: Position, has_aux: bool) -> None:
         self.f, self.argnums, self.has_aux = f, argnums, has_aux
         self._state = Recordings()
+        self._answer_with(self._state.calls, "value")
 
     def _main(self, *args: Any, **kwargs: Any) -> Any:
         """The function without `aux`."""
@@ -243,39 +243,14 @@ class Evaluator:
                 return build(layout, iter(recording.handles(leaves, numbers, nodes)))
         return self.f(*args, **kwargs)
 
-    # ---- the quick way ------------------------------------------------------------------
-
-    def _quick(self, args: tuple[Any, ...]) -> Quick | None:
-        """What answered the last call with numbers and arrays of these shapes."""
-        state = self._state
-        if len(args) == 1:
-            x = args[0]
-            if type(x) is np.ndarray:
-                quick = state.quick.get(x.shape) if x.dtype is _FLOAT64 else None
-            else:
-                quick = state.quick.get(type(x))
-        else:
-            quick = state.quick.get(key_of(args))
-        if quick is None or _is_nested() or is_watching():
-            return None
-        return quick if self._is_calm() else None
-
-    def _remember(
-        self,
-        shortcuts: dict[Any, Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        program: Program,
-    ) -> None:
-        """Answer the next call with such arguments by this program first."""
-        if kwargs:
+    def _remember(self, plans: list[Any], program: Program) -> None:
+        """Answer the next calls with such arguments by this program first, in C."""
+        if any(plan.program is program for plan in plans):
             return
-        key = key_of(args)
-        if key is None or not (program.outputs is NUMBER or type(program.outputs) is Shaped):
-            return
-        if not program.serves(args):
-            return
-        put(shortcuts, key, Quick(program, self.argnums, args))
+        plan = program.plan(self.argnums)
+        if plan is not None:
+            plans.insert(0, plan)
+            del plans[PLANS:]
 
 
 def have_variables(leaves: Sequence[Any]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyad
+from pyad import _handle
 from pyad.compiled import _batch
 from pyad.compiled._arguments import NUMBER, Branch, Shaped
 from pyad.compiled._evaluator import Evaluator, split_numbers
@@ -13,24 +14,18 @@ from pyad.compiled._evaluator import Evaluator, split_numbers
 __all__ = ["Gradient", "ValueAndGrad"]
 
 
-class ValueAndGrad:
+class ValueAndGrad(_handle._Replay):
     """(value, gradient) of a compiled function: `p.value_and_grad`."""
 
     def __init__(self, compiled: Evaluator) -> None:
         self.compiled = compiled
-        self._has_aux = compiled.has_aux
-        self._quick = compiled._quick
+        if not compiled.has_aux:
+            self._answer_with(compiled._state.calls, "both")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _slowly(self, *args: Any, **kwargs: Any) -> Any:
         """(value, gradient); with `has_aux` ((value, aux), gradient)."""
-        if not kwargs and not self._has_aux:
-            quick = self._quick(args)
-            if quick is not None and quick.is_scalar:
-                found = quick.value_and_grad(args)
-                if found is not None:
-                    return found
         p = self.compiled
-        shortcuts = p._state.quick
+        plans = p._state.calls.plans
         call = p._call(args, kwargs)
         run = p._run("value", call, args, kwargs)
         if run is None:
@@ -53,7 +48,7 @@ class ValueAndGrad:
             if p.has_aux:
                 value = value, run.program.result(run.room)[1]
             else:
-                p._remember(shortcuts, args, kwargs, run.program)
+                p._remember(plans, run.program)
         return value, gradient
 
     def batch(
@@ -88,19 +83,24 @@ class ValueAndGrad:
         p = self.compiled
         return pyad.value_and_grad(p.f, p.argnums, p.has_aux)(*args, **kwargs)
 
+    def __reduce__(self) -> Any:
+        return getattr, (self.compiled, "value_and_grad")
+
     def __repr__(self) -> str:
         return f"{self.compiled!r}.value_and_grad"
 
 
-class Gradient:
+class Gradient(_handle._Replay):
     """The gradient of a compiled function: `p.grad`."""
 
     def __init__(self, value_and_grad: ValueAndGrad) -> None:
         self.compiled, self._both = value_and_grad.compiled, value_and_grad
+        if not self.compiled.has_aux:
+            self._answer_with(self.compiled._state.calls, "gradient")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _slowly(self, *args: Any, **kwargs: Any) -> Any:
         """The gradient; with `has_aux` (gradient, aux)."""
-        value, slope = self._both(*args, **kwargs)
+        value, slope = self._both._slowly(*args, **kwargs)
         return (slope, value[1]) if self.compiled.has_aux else slope
 
     def batch(
@@ -119,6 +119,9 @@ class Gradient:
             *args, threads=threads, reduce=reduce, shared=shared, **kwargs
         )
         return (slope, value[1]) if self.compiled.has_aux else slope
+
+    def __reduce__(self) -> Any:
+        return getattr, (self.compiled, "grad")
 
     def __repr__(self) -> str:
         return f"{self.compiled!r}.grad"

@@ -14,10 +14,14 @@ from pyad import _handle
 from pyad._binding import check, ffi, lib, status_of
 from pyad._handle import Array, Var
 from pyad.compiled._arguments import (
+    NUMBER,
     Layout,
     Role,
+    Shaped,
     build,
+    form_of,
     has_opaque,
+    is_numeric,
     layout_of,
     pieces,
     size_of,
@@ -34,6 +38,8 @@ DOUBLES = ffi.typeof("double[]")
 _OPERAND = np.dtype(
     {"names": ["value", "node"], "formats": ["f8", "u4"], "offsets": [0, 8], "itemsize": 16}
 )
+_LARGE = 10_000
+"""Numbers of working memory from which on a run gives the interpreter lock away."""
 _NUMBERS = itertools.count()
 _RULE_FAILED = status_of("RULE_FAILED")
 _NOT_REPLAYED = {
@@ -47,29 +53,21 @@ class NotReplayed(Exception):  # noqa: N818  (no fault, and never seen by users)
     """The recording cannot become a program, for the reason given; nothing else is wrong."""
 
 
-class Room:
+class Room(_handle._Room):
     """What one run at a time works with: numbers of all steps, buffers for C."""
 
     __slots__ = (
-        "given",
-        "given_at",
         "holds",
         "numbers",
         "outputs",
         "results",
-        "runs",
         "seed_at",
         "seeds",
-        "slopes",
-        "slopes_at",
     )
 
     def __init__(self, program: Program) -> None:
         self.numbers = ffi.from_buffer(DOUBLES, np.empty(program.room_size))
         lib.pyad_program_prepare(program.core, self.numbers)
-        self.given_at, self.slopes_at = np.zeros(program.size + 1), np.zeros(program.size + 1)
-        self.given = ffi.from_buffer(DOUBLES, self.given_at)
-        self.slopes = ffi.from_buffer(DOUBLES, self.slopes_at)
         self.results = np.zeros(max(1, program.count))
         self.outputs = ffi.from_buffer(DOUBLES, self.results)
         self.seed_at = np.zeros(max(1, program.count))
@@ -77,7 +75,8 @@ class Room:
         self.seeds = ffi.from_buffer(DOUBLES, self.seed_at)
         """Of a sweep; the first one is 1 and the others 0 whenever the room is not in use."""
         self.holds = ffi.new("int *")
-        self.runs = 0
+        buffers = self.numbers, self.outputs, self.seeds
+        super().__init__(*[int(ffi.cast("uintptr_t", buffer)) for buffer in buffers])
 
 
 class Program:
@@ -117,6 +116,7 @@ class Program:
                 _handle._guarding(tape, False)
         self.rooms: list[Room] = []
         self._all_rooms: list[Room] = []
+        self._may_have_plan = True
 
         self.number = next(_NUMBERS)
 
@@ -133,7 +133,7 @@ class Program:
         self.inputs, self.size, self.outputs = inputs, size_of(inputs), outputs
         self.selected, self.patterns, self.reason = None, {}, None
         self.is_open, self.is_loaded = False, True
-        self.rooms, self._all_rooms = [], []
+        self.rooms, self._all_rooms, self._may_have_plan = [], [], True
         self.core, self.room_size = program, lib.pyad_program_room(program)
         self.count = lib.pyad_program_outputs(program)
         self.number = next(_NUMBERS)
@@ -226,6 +226,44 @@ class Program:
         """Whether any floats and arrays like these are inputs of it, and none its constants."""
         known = self.reason is None and not self.is_open
         return known and self.size == sum(map(np.size, args))
+
+    def plan(self, argnums: int | tuple[int, ...]) -> _handle._Plan | None:
+        """What answers calls in C, or None if the arguments or the result need Python."""
+        made = self._plan(argnums) if self._may_have_plan else None
+        self._may_have_plan = made is not None
+        return made
+
+    def _plan(self, argnums: int | tuple[int, ...]) -> _handle._Plan | None:
+        if self.reason is not None or self.is_open or len(self.inputs.children) != 2:
+            return None
+        positional, keywords = self.inputs.children
+        args, count = positional.children, len(positional.children)
+        chosen = argnums if isinstance(argnums, tuple) else (argnums,)
+        within = count > 0 and all(-count <= i < count for i in chosen)
+        places = [i % count for i in chosen] if within else []
+        forms = [form_of(x, i in places) for i, x in enumerate(args)]
+        forms += [form_of(x) for x in keywords.children]
+        result = form_of(self.outputs)
+        if result is None or any(form is None for form in forms):
+            return None
+        starts = [0, *itertools.accumulate(map(size_of, args))]
+        differentiable = (
+            0 < len(places) == len(set(places))
+            and all(is_numeric(args[i]) for i in places)
+            and self.outputs in (NUMBER, Shaped(()))
+        )
+        return _handle._Plan(
+            self,
+            int(ffi.cast("uintptr_t", self.core)),
+            self.rooms,
+            tuple(forms),
+            keywords.keys,
+            result,
+            tuple([forms[i] for i in places]) if differentiable else None,
+            tuple([starts[i] for i in places]) if differentiable else (),
+            isinstance(argnums, tuple),
+            self.room_size > _LARGE,
+        )
 
     # ---- figures ------------------------------------------------------------------------
 

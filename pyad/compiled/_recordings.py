@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import collections
+import functools
 import inspect
 import os
 import threading
 import types
 import warnings
+import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -195,6 +197,9 @@ class Recordings:
         self.lock = threading.Lock()
         self.sites: collections.OrderedDict[Any, Site] = collections.OrderedDict()
         self.quick: dict[Any, Any] = {}
+        self.calls = _handle._Calls()
+        self.calls.plans = []
+        self.calls.used = functools.partial(_put_first, weakref.ref(self))
         self.around: Surroundings | None = None
         self.data = Role.DATA
         """What floats are that nothing is differentiated in: inputs, if that can be."""
@@ -256,13 +261,17 @@ class Recordings:
         """Forget what was recorded with other numbers around the function."""
         around = self.around
         if around is None:
-            self.around = Surroundings(f)
+            self._look_at(f)
         elif not around.are_as_they_were():
             self.changes += 1
             if self.changes == 8 and self.changes * 2 > self.count("recorded"):
                 self._explain(f, f"{changed(around)} changes between calls", often=True)
             self.clear()
-            self.around = Surroundings(f)
+            self._look_at(f)
+
+    def _look_at(self, f: Any) -> None:
+        self.around = Surroundings(f)
+        self.calls.watch = self.around.watch
 
     def clear(self) -> None:
         """Forget all recordings."""
@@ -270,7 +279,11 @@ class Recordings:
             for site in self.sites.values():
                 self._remember(site)
             self.sites.clear()
-            self.quick = {}  # whoever still writes into the old one does no harm
+            self._forget_shortcuts()
+
+    def _forget_shortcuts(self) -> None:
+        """Whoever still writes into the old ones does no harm."""
+        self.quick, self.calls.plans = {}, []
 
     def _remember(self, site: Site) -> None:
         site.drop(())
@@ -286,7 +299,7 @@ class Recordings:
                 site = self.sites[key] = Site(kind, layout)
                 if len(self.sites) > SITES:
                     self._remember(self.sites.popitem(last=False)[1])
-                    self.quick = {}
+                    self._forget_shortcuts()
             else:
                 self.sites.move_to_end(key)
         return site
@@ -320,7 +333,7 @@ class Recordings:
             site.programs = (program, *others)
             if len(site.programs) > PROGRAMS:
                 site.drop(site.programs[:PROGRAMS])
-                self.quick = {}
+                self._forget_shortcuts()
         return True
 
     # ---- recording ----------------------------------------------------------------------
@@ -402,6 +415,17 @@ class Recordings:
     def count(self, what: str) -> int:
         """hits, recorded or forgotten, of all times."""
         return self.past[what] + sum(int(getattr(s, what)) for s in list(self.sites.values()))
+
+
+def _put_first(recordings: weakref.ref[Recordings], program: Program) -> None:
+    """A program was used where another one did not fit."""
+    owner = recordings()
+    if owner is None:
+        return
+    for site in list(owner.sites.values()):
+        now = site.programs
+        if program in now:
+            owner._keep(site, program, now)
 
 
 def warn(text: str) -> None:

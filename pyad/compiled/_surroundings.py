@@ -53,7 +53,7 @@ class Surroundings:
     def __init__(self, *functions: Any) -> None:
         self._cells: list[tuple[Any, Any]] = []
         self._names: list[tuple[Any, str, Any, str]] = []
-        self._functions: list[tuple[Any, Any, Any]] = []
+        self._functions: list[tuple[Any, Any, Any, Any]] = []
         self._slots: list[tuple[Any, str, Any]] = []
         self._lists: list[tuple[Any, Any]] = []
         self._dicts: list[tuple[Any, Any]] = []
@@ -66,32 +66,17 @@ class Surroundings:
         for f in functions:
             self._walk_function(f)
         self._seen.clear()
+        parts = (
+            self._cells, self._names, self._functions, self._slots, self._lists, self._dicts,
+            self._values, self._generators, self._arrays,
+        )  # fmt: skip
+        compared = _is_equal, _is_same_list, _is_same_dict, _is_same_state, _is_same_array
+        self.watch = _handle._Watch(*[tuple(part) for part in parts], *compared, _MISSING)
+        """Compares all of it, in C."""
 
     def are_as_they_were(self) -> bool:
         """False if any of them was replaced or changed in place."""
-        for cell, value in self._cells:
-            if _in_cell(cell) is not value and not _is_equal(_in_cell(cell), value):
-                return False
-        for names, name, value, _ in self._names:
-            now = names.get(name, _MISSING)
-            if now is not value and not _is_equal(now, value):
-                return False
-        for f, code, defaults in self._functions:
-            if f.__code__ is not code or f.__defaults__ is not defaults:
-                return False
-        for x, name, value in self._slots:
-            now = getattr(x, name, _MISSING)
-            if now is not value and not _is_equal(now, value):
-                return False
-        if not (self._lists or self._dicts or self._arrays or self._values or self._generators):
-            return True
-        return (
-            all(_is_same_list(now, before) for now, before in self._lists)
-            and all(_is_same_dict(now, before) for now, before in self._dicts)
-            and all(now == before for now, before in self._values)
-            and all(_is_same_array(now, before) for now, before in self._arrays)
-            and all(_plain(read()) == before for read, before in self._generators)
-        )
+        return self.watch.is_same()
 
     # ---- finding ------------------------------------------------------------------------
 
@@ -129,7 +114,7 @@ class Surroundings:
 
     def _walk_code(self, f: types.FunctionType) -> None:
         names = _names_in(f.__code__)
-        self._functions.append((f, f.__code__, f.__defaults__))
+        self._functions.append((f, f.__code__, f.__defaults__, f.__kwdefaults__))
         self._walk(f.__defaults__, names)
         self._walk(f.__kwdefaults__, names)
         for cell in f.__closure__ or ():
@@ -292,6 +277,8 @@ def _in_cell(cell: Any) -> Any:
 
 
 # ---- comparing ---------------------------------------------------------------------------------
+# What is the same object needs no comparison, nor do exact lists, dicts and contiguous arrays of
+# such: csrc/python/watch.c.
 
 
 def _is_equal(x: Any, before: Any) -> bool:
@@ -301,9 +288,8 @@ def _is_equal(x: Any, before: Any) -> bool:
 
 def _is_same_list(now: Any, before: list[Any]) -> bool:
     items = now.ravel().tolist() if isinstance(now, np.ndarray) else list(now)
-    return len(items) == len(before) and (
-        _handle._same_items(items, before)
-        or all(x is y or _is_equal(x, y) for x, y in zip(items, before, strict=True))
+    return len(items) == len(before) and all(
+        x is y or _is_equal(x, y) for x, y in zip(items, before, strict=True)
     )
 
 
@@ -329,6 +315,10 @@ def _plain(state: Any) -> Any:
     return state.tobytes() if isinstance(state, np.ndarray) else state
 
 
+def _is_same_state(read: Any, before: Any) -> bool:
+    return bool(_plain(read()) == before)
+
+
 def _value(x: Any) -> Any:
     return np.asarray(_handle._peek(x))
 
@@ -352,6 +342,6 @@ def changed(before: Surroundings) -> str:
         now = names.get(name, _MISSING)
         if now is not value and not _is_equal(now, value):
             return text
-    if any(_plain(read()) != state for read, state in before._generators):
+    if not all(_is_same_state(read, state) for read, state in before._generators):
         return "a generator of random numbers, from which it draws,"
     return "an array, list or attribute that it reads"

@@ -222,6 +222,15 @@ def _flatten(tree: Any, what: str, leaves: list[Any]) -> Shape:
     _handle._refuse(what, tree)
 
 
+def number_or_dict(x: Any, what: str) -> Any:
+    """A real number of any type as it is, a mapping as a dict; `what` names it in an error."""
+    if isinstance(x, Mapping):
+        return dict(zip(x, x.values(), strict=True))
+    if not isinstance(x, Real):
+        _handle._refuse(what, x)
+    return x
+
+
 def flatten_like(tree: Any, shape: Shape, what: str) -> list[Any]:
     """The leaves of a tree in the order of `shape`, which it must have: keys, lengths, shapes."""
     if isinstance(shape, Branch):

@@ -10,10 +10,9 @@ import numpy as np
 
 from pyad import _handle
 from pyad._binding import error
-from pyad._handle import Array, Var
-from pyad.tape import CONSTANT
+from pyad._handle import Var
 from pyad.transforms._recording import Recording, check_function, position_of
-from pyad.transforms._trees import Numbers, flatten, split_variables, values_of
+from pyad.transforms._trees import Numbers, flatten, values_of
 
 __all__ = ["derivative", "elementwise_grad", "grad", "stop_gradient", "value_and_grad"]
 
@@ -49,15 +48,14 @@ def grad(
     {'a': 3.0, 'b': 2.0}
     """
     check_function(f, "grad")
-    both = value_and_grad(f, argnums, has_aux, argnum=argnum)
-    quick = _is_quick(argnums, has_aux, argnum)
+    position = position_of(argnums, argnum)
 
     @functools.wraps(f, updated=())
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        if quick and args and isinstance(args[0], (float, np.ndarray)):
-            return _handle._slope(f, *args, **kwargs)[1]
-        value, slope = both(*args, **kwargs)
-        return (slope, value[1]) if has_aux else slope
+        if has_aux:
+            (_, aux), slope = _with_aux(f, position, args, kwargs)
+            return slope, aux
+        return _handle._slope(f, position, args, kwargs)[1]
 
     return gradient
 
@@ -79,49 +77,30 @@ def value_and_grad(
     """
     check_function(f, "value_and_grad")
     position = position_of(argnums, argnum)
-    quick = _is_quick(argnums, has_aux, argnum)
 
     @functools.wraps(f, updated=())
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        if quick and args and isinstance(args[0], (float, np.ndarray, Var, Array)):
-            return _handle._slope(f, *args, **kwargs)
-        with Recording(f, position, args, kwargs) as recording:
-            return _both(recording, has_aux)
+        call = _with_aux if has_aux else _handle._slope
+        return call(f, position, args, kwargs)
 
     return value_and_gradient
 
 
-def _is_quick(argnums: Position, has_aux: bool, argnum: Position | None) -> bool:
-    """Whether a call with one number can go the quick way, all in C."""
-    return argnums == 0 and argnum in (None, 0) and not has_aux
+def _with_aux(f: Callable[..., Any], position: Position, args: Any, kwargs: Any) -> Any:
+    """((value, aux), gradient) of a function that returns (value, aux)."""
+    aux: list[Any] = []
 
-
-def _both(recording: Recording, has_aux: bool) -> Any:
-    aux: tuple[Any, ...] = ()
-    if has_aux:
-        if not isinstance(recording.output, tuple) or len(recording.output) != 2:
+    def value(*args: Any, **kwargs: Any) -> Any:
+        both = f(*args, **kwargs)
+        if not isinstance(both, tuple) or len(both) != 2:
             given = "with has_aux=True the function returns a pair (value, aux)"
             raise error("ARGUMENTS", given)
-        recording.output, rest = recording.output
-        aux = (values_of(rest),)
-    y = recording.scalar("grad")
-    if recording.open:
-        node = recording.node_of(y)
-        recording.keep()
-        value = recording.handle(y, node)
-        slopes = recording.recorded_gradient(node)
-        gradient = split_variables(recording.shape, slopes, recording.tape)
-    else:
-        value = _value_in(recording, y)
-        gradient = recording.shape.build(iter(recording.gradient(y)))
-    return ((value, *aux) if aux else value), gradient
+        y, rest = both
+        aux.append(values_of(rest))
+        return y
 
-
-def _value_in(recording: Recording, y: Any) -> float:
-    """The value of a result that depends on nothing outside of its frame."""
-    if not isinstance(y, Var):
-        return float(y)
-    return y.value if recording.node_of(y) == CONSTANT else float(_handle._peek(y))
+    y, gradient = _handle._slope(value, position, args, kwargs)
+    return (y, *aux), gradient
 
 
 def elementwise_grad(

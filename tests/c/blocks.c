@@ -11,6 +11,7 @@
 
 #include "blocks/multiply.h"
 #include "blocks/sincos.h"
+#include "blocks/tanh.h"
 
 #define NEED(CONDITION)                                                                  \
     do {                                                                                 \
@@ -136,6 +137,26 @@ static int sines(void)
         NEED(isfinite(a[i]) || (isnan(s[i]) && isnan(c[i])));
         NEED(a[i] != 0 || (s[i] == 0 && !signbit(s[i]) == !signbit(a[i]) && c[i] == 1));
     }
+    return 0;
+}
+
+/* Against libm, which is within one unit in the last place itself. */
+static int hyperbolic_tangents(void)
+{
+    static double a[MANY], t[MANY];
+    for (size_t i = 0; i < MANY; i++)
+        a[i] = random_number() * exp2((double)random_below(20) - 15);
+    memcpy(a, edges, sizeof edges);
+    pyad_tanh_values(MANY, a, t);
+    for (size_t i = 0; i < MANY; i++) {
+        const double y = tanh(a[i]), ulp = nextafter(fabs(y), INFINITY) - fabs(y);
+        NEED(isnan(a[i]) ? isnan(t[i]) : fabs(t[i] - y) <= 3 * ulp && fabs(t[i]) <= 1);
+        NEED(isnan(a[i]) || !signbit(t[i]) == !signbit(a[i]));
+        NEED(fabs(a[i]) < 20 || isnan(a[i]) || fabs(t[i]) == 1);
+        NEED(fabs(a[i]) > 1e-10 || t[i] == a[i] || isnan(a[i]));
+    }
+    pyad_tanh_values(1, edges + 20, t); /* on its own as among others */
+    NEED(fabs(t[0] - tanh(edges[20])) <= 0x1p-51);
     return 0;
 }
 
@@ -372,8 +393,8 @@ static int running_sums(void)
 
 int main(void)
 {
-    if (rows() || constants() || sines() || layouts() || products() || large_products() ||
-        products_of_nothing() || running_sums())
+    if (rows() || constants() || sines() || hyperbolic_tangents() || layouts() ||
+        products() || large_products() || products_of_nothing() || running_sums())
         return 1;
     puts("ok");
     return 0;
