@@ -5,7 +5,6 @@ What a user does once is not counted: leaves of pyad and PyTorch, functions made
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import ModuleType
@@ -14,28 +13,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bench.array_problems import ArrayProblem
+from bench.tools.base import Adapter
 
 __all__ = ["TOOLS", "ArrayTool", "available_tools"]
 
 Call = Callable[[], Any]
 
 
-class ArrayTool(ABC):
+class ArrayTool(Adapter, ABC):
     """A way to differentiate a function of arrays."""
 
-    name: ClassVar[str]
-    package: ClassVar[str]
     assigns: ClassVar[bool] = False
     """Whether it can differentiate a function that assigns elements."""
-
-    @classmethod
-    def available(cls) -> bool:
-        """Whether the package can be imported."""
-        try:
-            importlib.import_module(cls.package)
-        except ImportError:
-            return False
-        return True
 
     @classmethod
     @abstractmethod
@@ -65,20 +54,6 @@ class PyadGrad(ArrayTool):
     name = "pyad.value_and_grad"
     package = "pyad"
     assigns = True
-
-    @classmethod
-    def available(cls) -> bool:
-        """Whether the transforms take arrays in this version."""
-        import pyad
-
-        kinds: list[type] = []
-
-        def function(x: Any) -> Any:
-            kinds.append(type(x))
-            return x[0]
-
-        pyad.grad(function)(np.array([1.0]))
-        return kinds[0] is pyad.Array
 
     @classmethod
     def prepare(cls, problem: ArrayProblem) -> Call:

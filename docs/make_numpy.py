@@ -10,6 +10,7 @@ import numpy as np
 import pyad
 import pyad.numpy
 from pyad.array._coverage import groups, ways
+from pyad.array._methods import ABSENT
 
 NUMPY = ".".join(np.__version__.split(".")[:2])
 
@@ -123,7 +124,7 @@ def _table(title: str, text: str, names: dict[str, str]) -> str:
 
 def page() -> str:
     """The text of docs/numpy.md."""
-    public = [name for name in dir(pyad.Array) if not name.startswith("_") and name != "byteswap"]
+    public = [name for name in dir(pyad.Array) if not name.startswith("_") and name not in ABSENT]
     theirs = [f"`{name}`" for name in public if hasattr(np.ndarray, name)]
     ours = [f"`{name}`" for name in public if not hasattr(np.ndarray, name)]
     made = ", ".join(f"`{name}`" for name in pyad.numpy._CONSTRUCTORS)

@@ -9,6 +9,7 @@ __all__ = [
     "ArgumentTypeError",
     "ArgumentValueError",
     "Error",
+    "MissingAttributeError",
     "OutOfMemoryError",
     "PositionError",
     "TapeError",
@@ -41,6 +42,10 @@ class PositionError(Error, IndexError):
     """There is no such node or element."""
 
 
+class MissingAttributeError(Error, AttributeError, TypeError):
+    """An attribute of ndarrays that an Array cannot have; `hasattr` answers no."""
+
+
 class Retrace(BaseException):
     """Dual numbers of a transform met what they cannot be combined with: evaluate on the tape.
 
@@ -54,10 +59,15 @@ class Retrace(BaseException):
         self.level = level
 
 
-_BY_BUILTIN: dict[str, type[Error]] = {
-    kind.__mro__[2].__name__: kind
-    for kind in (ArgumentTypeError, ArgumentValueError, TapeError, OutOfMemoryError, PositionError)
-}
+_KINDS: tuple[type[Error], ...] = (
+    ArgumentTypeError,
+    ArgumentValueError,
+    MissingAttributeError,
+    OutOfMemoryError,
+    PositionError,
+    TapeError,
+)
+_BY_BUILTIN = {kind.__mro__[2].__name__: kind for kind in _KINDS}
 
 
 def class_of(builtin: str) -> type[Error]:

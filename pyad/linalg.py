@@ -180,6 +180,7 @@ def matrix_function(
     """
 
     def slope(x: Any, direction: Any) -> Any:
+        """The derivative at x along a direction: a block of the function of a block matrix."""
         n = shape_of(x)[-1]
         if derivative is not None and not holds_variables(x, direction):
             pairs = zip(x.reshape(-1, n, n), direction.reshape(-1, n, n), strict=True)

@@ -98,6 +98,7 @@ class _Mode(_handle.Mode):
     def _plain(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
+            """The function, in this mode."""
             with type(self)():
                 return function(*args, **kwargs)
 
@@ -108,6 +109,7 @@ class _Mode(_handle.Mode):
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            """The generator, in this mode at each of its steps."""
             with type(self)():
                 steps = function(*args, **kwargs)
                 step, given = steps.send, None

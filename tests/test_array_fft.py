@@ -114,7 +114,7 @@ def test_errors_are_those_of_numpy() -> None:
     for real in (F.rfft, F.rfftn):
         with pytest.raises(TypeError):
             real(F.fft(x))
-    with pytest.raises(TypeError, match="out="):
+    with pytest.raises(TypeError, match="out"):  # NumPy 1 has no such argument
         F.fft(x, out=np.zeros((3, 4), complex))
 
 

@@ -31,6 +31,7 @@ def symmetric(x: Any) -> Any:
 
 
 STACKS = [(), (2,), (2, 1)]
+NUMPY_1 = np.lib.NumpyVersion(np.__version__) < "2.0.0"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,8 @@ STACKS = [(), (2,), (2, 1)]
     ],
 )
 def test_solve(a: Any, b: Any) -> None:
+    if NUMPY_1 and 2 < len(a) > len(b):
+        pytest.skip("NumPy 1 takes such a right side for a stack of vectors")
     check(L.solve, regular(*a), matrix(*b))
 
 
@@ -79,9 +82,9 @@ def test_pseudoinverse_of_lower_rank() -> None:
 @pytest.mark.parametrize("columns", [(), (2,)])
 def test_lstsq(sides: Any, columns: Any) -> None:
     a, b = matrix(*sides), matrix(sides[0], *columns, seed=1)
-    check(lambda a, b: L.lstsq(a, b)[0], a, b, rtol=1e-6, step=1e-4)
-    check(lambda a, b: L.lstsq(a, b)[1::2], a, b, rtol=1e-6, step=1e-4)
-    assert L.lstsq(pyad.array(a), b)[2] == L.lstsq(a, b)[2]
+    check(lambda a, b: L.lstsq(a, b, rcond=None)[0], a, b, rtol=1e-6, step=1e-4)
+    check(lambda a, b: L.lstsq(a, b, rcond=None)[1::2], a, b, rtol=1e-6, step=1e-4)
+    assert L.lstsq(pyad.array(a), b)[2] == L.lstsq(a, b, rcond=None)[2]
 
 
 @pytest.mark.parametrize("stack", STACKS)

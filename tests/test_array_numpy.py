@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 from pathlib import Path
@@ -21,6 +22,9 @@ from array_cases import (
 
 import pyad
 from pyad.array._coverage import covered, name_of
+
+OF_NUMPY_1 = {"np.in1d", "np.trapz"}
+"""What the page does not name, since NumPy 2 has it under another name."""
 
 STRUCTURE = [case for case in CASES if case.exact]
 
@@ -69,62 +73,18 @@ def test_structure_moves_nodes_with_their_values(case: Case) -> None:
 M = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, 0.5]])
 L = np.array([0.5, 1.0, 2.0])
 ONE = [
-    "all",
-    "any",
-    "argmax",
-    "argmin",
-    "argsort",
-    "argwhere",
-    "array2string",
-    "array_repr",
-    "array_str",
-    "common_type",
-    "count_nonzero",
-    "diag_indices_from",
-    "flatnonzero",
-    "histogram",
-    "histogram_bin_edges",
-    "iscomplex",
-    "iscomplexobj",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "isneginf",
-    "isposinf",
-    "isreal",
-    "isrealobj",
-    "lexsort",
-    "logical_not",
-    "min_scalar_type",
-    "nanargmax",
-    "nanargmin",
-    "ndim",
-    "nonzero",
-    "result_type",
-    "shape",
-    "signbit",
-    "size",
-    "tril_indices_from",
-    "triu_indices_from",
-]
+    "all", "any", "argmax", "argmin", "argsort", "argwhere", "array2string", "array_repr",
+    "array_str", "common_type", "count_nonzero", "diag_indices_from", "flatnonzero",
+    "histogram", "histogram_bin_edges", "iscomplex", "iscomplexobj", "isfinite", "isinf",
+    "isnan", "isneginf", "isposinf", "isreal", "isrealobj", "lexsort", "logical_not",
+    "min_scalar_type", "nanargmax", "nanargmin", "ndim", "nonzero", "result_type", "shape",
+    "signbit", "size", "tril_indices_from", "triu_indices_from",
+]  # fmt: skip
 TWO = [
-    "allclose",
-    "array_equal",
-    "array_equiv",
-    "equal",
-    "greater",
-    "greater_equal",
-    "isclose",
-    "isin",
-    "less",
-    "less_equal",
-    "logical_and",
-    "logical_or",
-    "logical_xor",
-    "may_share_memory",
-    "not_equal",
-    "shares_memory",
-]
+    "allclose", "array_equal", "array_equiv", "equal", "greater", "greater_equal", "isclose",
+    "isin", "less", "less_equal", "logical_and", "logical_or", "logical_xor",
+    "may_share_memory", "not_equal", "shares_memory",
+]  # fmt: skip
 OTHERS: dict[str, Any] = {
     "argpartition": lambda x, y: np.argpartition(x, 1),
     "can_cast": lambda x, y: np.can_cast(x, np.float32),
@@ -179,225 +139,44 @@ def test_a_histogram_has_no_derivative_in_its_weights() -> None:
 # ---- coverage ------------------------------------------------------------------------------------
 
 AUTOGRAD = [
-    "abs",
-    "absolute",
-    "add",
-    "amax",
-    "amin",
-    "angle",
-    "append",
-    "arccos",
-    "arccosh",
-    "arcsin",
-    "arcsinh",
-    "arctan",
-    "arctan2",
-    "arctanh",
-    "array_split",
-    "atleast_1d",
-    "atleast_2d",
-    "atleast_3d",
-    "broadcast_to",
-    "clip",
-    "column_stack",
-    "concatenate",
-    "conj",
-    "conjugate",
-    "cos",
-    "cosh",
-    "cross",
-    "cumsum",
-    "deg2rad",
-    "degrees",
-    "diag",
-    "diagonal",
-    "diff",
-    "divide",
-    "dot",
-    "dsplit",
-    "dstack",
-    "einsum",
-    "exp",
-    "exp2",
-    "expand_dims",
-    "expm1",
-    "fabs",
-    "fliplr",
-    "flipud",
-    "fmax",
-    "fmin",
-    "full_like",
-    "gradient",
-    "hsplit",
-    "hstack",
-    "imag",
-    "inner",
-    "kron",
-    "linspace",
-    "log",
-    "log10",
-    "log1p",
-    "log2",
-    "logaddexp",
-    "logaddexp2",
-    "matmul",
-    "max",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "mod",
-    "moveaxis",
-    "multiply",
-    "nan_to_num",
-    "negative",
-    "outer",
-    "pad",
-    "partition",
-    "power",
-    "prod",
-    "rad2deg",
-    "radians",
-    "ravel",
-    "real",
-    "real_if_close",
-    "reciprocal",
-    "remainder",
-    "repeat",
-    "reshape",
-    "roll",
-    "rollaxis",
-    "rot90",
-    "select",
-    "sign",
-    "sin",
-    "sinc",
-    "sinh",
-    "sort",
-    "split",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stack",
-    "std",
-    "subtract",
-    "sum",
-    "swapaxes",
-    "tan",
-    "tanh",
-    "tensordot",
-    "tile",
-    "trace",
-    "transpose",
-    "tril",
-    "triu",
-    "true_divide",
-    "var",
-    "vsplit",
-    "vstack",
-    "where",
-    "all",
-    "allclose",
-    "any",
-    "argmax",
-    "argmin",
-    "argpartition",
-    "argsort",
-    "argwhere",
-    "around",
-    "array_equal",
-    "array_equiv",
-    "ceil",
-    "count_nonzero",
-    "equal",
-    "fix",
-    "flatnonzero",
-    "floor",
-    "floor_divide",
-    "greater",
-    "greater_equal",
-    "isclose",
-    "iscomplex",
-    "iscomplexobj",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "isneginf",
-    "isposinf",
-    "isreal",
-    "less",
-    "less_equal",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
-    "ndim",
-    "nonzero",
-    "not_equal",
-    "ones_like",
-    "result_type",
-    "rint",
-    "round",
-    "searchsorted",
-    "shape",
-    "size",
-    "trunc",
-    "zeros_like",
-    "linalg.cholesky",
-    "linalg.det",
-    "linalg.eig",
-    "linalg.eigh",
-    "linalg.inv",
-    "linalg.norm",
-    "linalg.pinv",
-    "linalg.slogdet",
-    "linalg.solve",
-    "linalg.svd",
-]
+    "abs", "absolute", "add", "amax", "amin", "angle", "append", "arccos", "arccosh", "arcsin",
+    "arcsinh", "arctan", "arctan2", "arctanh", "array_split", "atleast_1d", "atleast_2d",
+    "atleast_3d", "broadcast_to", "clip", "column_stack", "concatenate", "conj", "conjugate",
+    "cos", "cosh", "cross", "cumsum", "deg2rad", "degrees", "diag", "diagonal", "diff",
+    "divide", "dot", "dsplit", "dstack", "einsum", "exp", "exp2", "expand_dims", "expm1",
+    "fabs", "fliplr", "flipud", "fmax", "fmin", "full_like", "gradient", "hsplit", "hstack",
+    "imag", "inner", "kron", "linspace", "log", "log10", "log1p", "log2", "logaddexp",
+    "logaddexp2", "matmul", "max", "maximum", "mean", "min", "minimum", "mod", "moveaxis",
+    "multiply", "nan_to_num", "negative", "outer", "pad", "partition", "power", "prod",
+    "rad2deg", "radians", "ravel", "real", "real_if_close", "reciprocal", "remainder", "repeat",
+    "reshape", "roll", "rollaxis", "rot90", "select", "sign", "sin", "sinc", "sinh", "sort",
+    "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "tan",
+    "tanh", "tensordot", "tile", "trace", "transpose", "tril", "triu", "true_divide", "var",
+    "vsplit", "vstack", "where", "all", "allclose", "any", "argmax", "argmin", "argpartition",
+    "argsort", "argwhere", "around", "array_equal", "array_equiv", "ceil", "count_nonzero",
+    "equal", "fix", "flatnonzero", "floor", "floor_divide", "greater", "greater_equal",
+    "isclose", "iscomplex", "iscomplexobj", "isfinite", "isinf", "isnan", "isneginf",
+    "isposinf", "isreal", "less", "less_equal", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "ndim", "nonzero", "not_equal", "ones_like", "result_type", "rint", "round",
+    "searchsorted", "shape", "size", "trunc", "zeros_like", "linalg.cholesky", "linalg.det",
+    "linalg.eig", "linalg.eigh", "linalg.inv", "linalg.norm", "linalg.pinv", "linalg.slogdet",
+    "linalg.solve", "linalg.svd",
+]  # fmt: skip
 """The functions for which HIPS autograd has a rule, its `array`, `full` and `fft` excepted."""
 
 WISHED = [
-    "cbrt",
-    "copysign",
-    "heaviside",
-    "fmod",
-    "float_power",
-    "positive",
-    "vecdot",
-    "interp",
-    "cumprod",
-    "linalg.qr",
-    "linalg.eigh",
-    "linalg.lstsq",
-    "linalg.matrix_power",
-    "linalg.multi_dot",
-    "linalg.cond",
-    "linalg.matrix_rank",
-    "einsum",
-    "tensordot",
-    "kron",
-    "outer",
-    "inner",
-    "matmul",
-    "where",
-    "select",
-    "piecewise",
-    "clip",
-    "maximum",
-    "diff",
-    "gradient",
-    "trapezoid",
-    "convolve",
-    "sort",
-    "partition",
-    "unique",
-]
+    "cbrt", "copysign", "heaviside", "fmod", "float_power", "positive", "vecdot", "interp",
+    "cumprod", "linalg.qr", "linalg.eigh", "linalg.lstsq", "linalg.matrix_power",
+    "linalg.multi_dot", "linalg.cond", "linalg.matrix_rank", "einsum", "tensordot", "kron",
+    "outer", "inner", "matmul", "where", "select", "piecewise", "clip", "maximum", "diff",
+    "gradient", "trapezoid", "convolve", "sort", "partition", "unique",
+]  # fmt: skip
 """What users miss there."""
 
 
 def found(name: str) -> Any:
-    module, _, short = name.rpartition(".")
-    return getattr(getattr(np, module) if module else np, short, None)
+    *modules, short = name.split(".")
+    return getattr(functools.reduce(getattr, modules, np), short, None)
 
 
 @pytest.mark.parametrize("name", [*AUTOGRAD, *WISHED])
@@ -413,8 +192,8 @@ def test_every_covered_function_has_a_case() -> None:
         text = page.read_text(encoding="utf-8")
         known |= set(re.findall(r"\b(?:L|F|linalg|fft)\.(\w+)", text))
         known |= set(re.findall(r'"(\w*fft)"', text))
-    missing = [name for name in covered() if name.rpartition(".")[2] not in known]
-    assert not missing
+    missing = {name for name in covered() if name.rpartition(".")[2] not in known}
+    assert missing <= OF_NUMPY_1
 
 
 # ---- what is not covered -------------------------------------------------------------------------
@@ -424,6 +203,8 @@ PRINTS_OR_SETS = {
     "savetxt", "savez",
     "savez_compressed", "set_printoptions", "setbufsize", "seterr", "seterrcall", "show_config",
     "show_runtime", "test",
+    "deprecate", "deprecate_with_doc", "disp", "get_array_wrap", "lookfor", "maximum_sctype",
+    "obj2sctype", "set_numeric_ops", "source",  # of NumPy 1
 }  # fmt: skip
 NOT_COVERED = sorted(
     f"{prefix}{name}"
@@ -459,12 +240,30 @@ def test_other_functions_lose_no_derivative(name: str) -> None:
         ("intersect1d", (L, L), "isin"),
         ("polydiv", (L, L), "convolve"),
         ("i0", (L,), "special"),
+        ("full", (3, L), "pyad.numpy.full"),
+        ("ndenumerate", (L,), "np.ndindex"),
+        ("asarray_chkfinite", (L,), "compose it"),
+        ("isfortran", (L,), "compose it"),
+        ("ma.average", (L,), "x\\[mask\\]"),
+        ("ma.sort", (L,), "x\\[mask\\]"),
+        ("polynomial.Polynomial", (L,), "np.polyval"),
+        ("polynomial.polynomial.polyval", (L, L), "np.polyval"),
     ],
 )
 def test_a_refusal_names_the_function_and_another_way(name: str, args: Any, way: str) -> None:
     with pytest.raises(TypeError, match=f"np\\.{name}.*{way}") as raised:
         found(name)(*(pyad.array(x) if isinstance(x, np.ndarray) else x for x in args))
     assert isinstance(raised.value, pyad.Error)
+
+
+def test_attributes_that_an_array_has_not_name_another_way() -> None:
+    a = pyad.array(L)
+    assert not hasattr(a, "view")
+    assert getattr(a, "flags", None) is None
+    with pytest.raises(AttributeError, match=r"Array\.view.*astype"):
+        a.view(int)
+    with pytest.raises(TypeError, match=r"np\.vectorize.*apply_along_axis"):
+        np.vectorize(float)(a)
 
 
 # ---- the page ------------------------------------------------------------------------------------
@@ -487,7 +286,7 @@ def test_the_page_is_that_of_the_tables() -> None:
     page = (Path(__file__).parent.parent / "docs" / "numpy.md").read_text(encoding="utf-8")
     if f"NumPy {MAKE.NUMPY};" in page:
         assert page == MAKE.page(), "run: python docs/make_numpy.py"
-    assert [name for name in covered() if f"`{name}`" not in page] == []
+    assert {name for name in covered() if f"`{name}`" not in page} <= OF_NUMPY_1
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

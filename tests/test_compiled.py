@@ -505,6 +505,43 @@ def test_changed_attributes() -> None:
     assert q(1.0) == 3.0
 
 
+def test_changed_attributes_and_defaults_of_functions() -> None:
+    def f(x: Any, *, k: float = 2.0) -> Any:
+        return x * k * f.scale  # type: ignore[attr-defined]
+
+    f.scale = 1.0  # type: ignore[attr-defined]
+    p = pyad.compile(f)
+    assert p(1.0) == 2.0
+    f.__kwdefaults__ = {"k": 3.0}
+    assert p(1.0) == 3.0
+    f.scale = 2.0  # type: ignore[attr-defined]
+    assert p(1.0) == 6.0
+
+
+class Table:
+    @functools.cached_property
+    def cached(self) -> float:
+        return float(WEIGHTS[0])
+
+    def __getitem__(self, i: int) -> float:
+        return float(WEIGHTS[i])
+
+    def __rmul__(self, x: Any) -> Any:
+        return x * float(WEIGHTS[1])
+
+
+@pytest.mark.parametrize(
+    "f", [lambda x, t: x * t[0] * t[1], lambda x, t: x * t * t[0], lambda x, t: x * t.cached * 2]
+)
+def test_changes_that_special_methods_see(f: Callable[..., Any]) -> None:
+    table = Table()
+    p = pyad.compile(lambda x: f(x, table))
+    assert p(1.0) == p(1.0) == 2.0
+    WEIGHTS[0] = 5.0
+    vars(table).clear()
+    assert p(1.0) == 10.0
+
+
 class Scaled:
     def __init__(self, k: float) -> None:
         self.k = k

@@ -200,6 +200,7 @@ RAISES: dict[str, tuple[Callable[[], Any], str]] = {
     "AMBIGUOUS": (lambda: bool(array()), "(a > b).any()"),
     "LEAF_ITEM": (lambda: array().__setitem__(0, 1.0), "y = x.copy()"),
     "NO_FUNCTION": (lambda: np.polyfit(array()[0], array()[1], 1), "np.linalg.lstsq"),
+    "NO_ATTRIBUTE": (lambda: array().view(float), "x.astype(dtype)"),
     "AS_NDARRAY": (lambda: np.asarray(array()), "x.value"),
     "POW_MODULO": (lambda: pow(leaf(), 2, 3), "pyad.fmod"),
     "WOULD_LOSE_DERIVATIVE": (lambda: float(leaf()), "x.detach()"),
@@ -256,7 +257,9 @@ def test_a_row(code: str) -> None:
 
 def test_a_class_for_each_builtin() -> None:
     builtins = {_binding.error_builtin(code) for code in _binding.error_codes()}
-    assert builtins <= {"TypeError", "ValueError", "RuntimeError", "MemoryError", "IndexError"}
+    assert builtins <= {
+        "TypeError", "ValueError", "RuntimeError", "MemoryError", "IndexError", "AttributeError"
+    }  # fmt: skip
     for name in builtins:
         kind = errors.class_of(name)
         assert issubclass(kind, pyad.Error)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from bench.problems import Problem
 
-__all__ = ["Recorder", "Tool", "relu"]
+__all__ = ["Adapter", "Recorder", "Tool", "relu"]
 
 
 def relu(x: Any) -> Any:
@@ -21,8 +21,8 @@ def relu(x: Any) -> Any:
     return x if x > 0.0 else 0.0
 
 
-class Tool(ABC):
-    """A way to differentiate a function of several scalars."""
+class Adapter:
+    """What calls a package, which may not be installed."""
 
     name: ClassVar[str]
     package: ClassVar[str]
@@ -35,6 +35,10 @@ class Tool(ABC):
         except ImportError:
             return False
         return True
+
+
+class Tool(Adapter, ABC):
+    """A way to differentiate a function of several scalars."""
 
     @classmethod
     @abstractmethod

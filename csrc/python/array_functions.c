@@ -49,19 +49,23 @@ static PyObject *array_places(PyObject *self, PyObject *given)
     return list;
 }
 
-/* _add_methods(methods): puts functions and properties of the Python layer into the type.
+/* _add_methods(type, methods): puts functions and properties of the Python layer into a
+ * type of this module.
  */
-static PyObject *add_methods(PyObject *module, PyObject *methods)
+static PyObject *add_methods(PyObject *module, PyObject *args)
 {
-    PyObject *key, *value;
+    PyTypeObject *type;
+    PyObject *key, *value, *methods;
     Py_ssize_t i = 0;
     (void)module;
-    if (!PyDict_Check(methods))
-        return raise_error(PYAD_ERROR_ARGUMENTS, "_add_methods takes a dict");
+    if (!PyArg_ParseTuple(args, "O!O!", &PyType_Type, &type, &PyDict_Type, &methods))
+        return NULL;
+    if (type != &Array_Type && type != &Var_Type && type != &Dual_Type)
+        return raise_error(PYAD_ERROR_ARGUMENTS, "_add_methods takes a type of pyad");
     while (PyDict_Next(methods, &i, &key, &value))
-        if (PyDict_SetItem(Array_Type.tp_dict, key, value) < 0)
+        if (PyDict_SetItem(type->tp_dict, key, value) < 0)
             return NULL;
-    PyType_Modified(&Array_Type);
+    PyType_Modified(type);
     Py_RETURN_NONE;
 }
 
@@ -126,6 +130,6 @@ PyMethodDef array_functions[] = {
     {"_array_call", array_call, METH_VARARGS, NULL},
     {"_rule_error", array_rule_error, METH_NOARGS, NULL},
     {"_array_functions", array_set_functions, METH_VARARGS, NULL},
-    {"_add_methods", add_methods, METH_O, NULL},
+    {"_add_methods", add_methods, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -17,6 +17,8 @@ static int read_axes(PyObject *given, int ndim, char *reduced)
     for (Py_ssize_t i = 0; status == 0 && i < PyTuple_GET_SIZE(axes); i++) {
         Py_ssize_t axis = PyNumber_AsSsize_t(PyTuple_GET_ITEM(axes, i), NULL);
         Py_ssize_t k = axis < 0 ? axis + ndim : axis;
+        if (ndim == 0 && axes != given && (axis == 0 || axis == -1) && !PyErr_Occurred())
+            continue; /* as ufuncs have it */
         if ((axis == -1 && PyErr_Occurred()) || k < 0 || k >= ndim || reduced[k]) {
             if (!PyErr_Occurred())
                 raise_error(PYAD_ERROR_AXIS, axis, ndim);

@@ -338,7 +338,8 @@ def _observations(m: Any, rowvar: bool) -> Array:
         raise ValueError("m has more than 2 dimensions")
     if x.ndim < 2:
         return x.reshape((1, -1))
-    return x if rowvar or x.shape[0] == 1 else x.T
+    turned = x.shape[0] > 1 or np.lib.NumpyVersion(np.__version__) >= "2.2.0"
+    return x.T if turned and not rowvar else x
 
 
 def corrcoef(

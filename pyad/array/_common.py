@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ __all__ = [
     "normal_axes",
     "normal_axis",
     "only_default",
+    "reduced_axes",
     "scalar",
     "values",
 ]
@@ -147,7 +149,7 @@ def objects(a: Any) -> Any:
 
 def normal_axis(axis: Any, ndim: int) -> int:
     """An axis counted from the front."""
-    k = int(axis.__index__())
+    k = operator.index(axis)
     if not -ndim <= k < ndim:
         raise np.exceptions.AxisError(k, ndim)
     return k % ndim
@@ -164,10 +166,15 @@ def normal_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     return axes
 
 
+def reduced_axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    """As `normal_axes`; ufuncs, and what is made of them, reduce 0-d arrays along 0 and -1 too."""
+    return () if ndim == 0 and axis in (0, -1) else normal_axes(axis, ndim)
+
+
 def only_default(what: str, **options: Any) -> None:
     """Refuse options that are not supported: each is given with its only value."""
     for name, (given, default) in options.items():
-        if given is not default and given != default:
+        if given is not default and (np.ndim(given) or given != default):
             raise error("ARGUMENTS", f"{what} of an Array takes {name}={default!r} only")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib
 import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -13,9 +12,15 @@ import numpy as np
 
 from pyad._binding import OPERATIONS, error
 
-__all__ = ["covered", "groups", "module_of", "name_of", "refuse", "refuse_scipy", "ways"]
+__all__ = [
+    "covered",
+    "groups",
+    "name_of",
+    "refuse",
+    "ways",
+]
 
-_HINTS = {
+HINTS = {
     "polyfit": "take np.linalg.lstsq of np.vander(x, deg + 1)",
     "poly": "multiply out with np.convolve",
     "polydiv": "compose it of np.convolve and differences",
@@ -32,6 +37,10 @@ _HINTS = {
     "unique_all": "take np.unique with return_index and its like",
     "unique_counts": "take np.unique(x, return_counts=True)",
     "unique_inverse": "take np.unique(x, return_inverse=True)",
+    "full": "take pyad.numpy.full, or np.full_like",
+    "vectorize": "call the function with the whole Array, or take np.apply_along_axis",
+    "ndenumerate": "iterate over np.ndindex(x.shape)",
+    "asmatrix": "an Array of two dimensions has `@`",
     "save": "save x.value",
     "savez": "save x.value",
     "savez_compressed": "save x.value",
@@ -119,7 +128,7 @@ def _ufunc_notes() -> dict[str, str]:
 
 def ways() -> dict[str, str]:
     """By what functions without support are replaced."""
-    return dict(sorted(_HINTS.items()))
+    return dict(sorted(HINTS.items()))
 
 
 def covered() -> dict[str, str]:
@@ -132,7 +141,7 @@ def refuse(function: Any, args: Any = (), kwargs: Any = None) -> NoReturn:
     """Raise the TypeError that names the function and the nearest way that is supported."""
     name = name_of(function)
     short = name.rpartition(".")[2]
-    hint = _HINTS.get(short)
+    hint = HINTS.get(short)
     if hint is None:
         names = list(covered())
         same = [other for other in names if other.rpartition(".")[2] == short]
@@ -141,36 +150,3 @@ def refuse(function: Any, args: Any = (), kwargs: Any = None) -> NoReturn:
             "compose it of functions that are (see docs/numpy.md)"
         )  # fmt: skip
     raise error("NO_FUNCTION", name, hint)
-
-
-def module_of(frame: Any) -> str:
-    """The module whose code a frame runs."""
-    return str(frame.f_globals.get("__name__", ""))
-
-
-def refuse_scipy(frame: Any) -> None:
-    """Raise the TypeError that names ours, if this frame runs a function of SciPy's."""
-    name = None
-    while frame is not None and module_of(frame).startswith("numpy."):  # np.asarray_chkfinite
-        frame = frame.f_back
-    while frame is not None and module_of(frame).startswith("scipy."):
-        module = module_of(frame).split(".")[1]
-        if not module.startswith("_"):
-            name = f"scipy.{module}", frame.f_code.co_name
-        frame = frame.f_back
-    if name is None:
-        return
-    module, function = name
-    try:
-        ours = hasattr(importlib.import_module(f"pyad.{module}"), function)
-    except ImportError:
-        ours = False
-    if ours:
-        hint = f"use pyad.{module}.{function}, which takes them"
-    elif module == "scipy.stats":
-        hint = "use the distributions of pyad.scipy.stats, as in pyad.scipy.stats.norm.logpdf"
-    elif module == "scipy.sparse":
-        hint = "write A @ x or x @ A, which are, and A.toarray() for all else"
-    else:
-        hint = "pyad.scipy.linalg, pyad.scipy.special and pyad.scipy.stats hold what takes them"
-    raise error("NO_FUNCTION", f"{module}.{function}", hint)

@@ -12,17 +12,17 @@ from pyad import _handle
 from pyad._binding import error
 from pyad._handle import Array
 from pyad.array import _choices, _products, _reductions, _structure, _sweeps
+from pyad.array._callers import module_of, refuse_caller, way_of_caller
 from pyad.array._common import (
     apply,
     lifted,
     objects,
     scalar,
 )
-from pyad.array._coverage import module_of, refuse_scipy
 from pyad.array._guards import truth
 from pyad.array._structure import rearranged, viewed
 
-__all__ = ["install"]
+__all__ = ["ABSENT", "OF_SCALARS", "install"]
 
 
 # ---- structure -----------------------------------------------------------------------------------
@@ -146,10 +146,28 @@ def _of_values(name: str) -> Callable[..., Any]:
     return method
 
 
-def _byteswap(self: Array) -> Any:
-    raise error(
-        "NO_FUNCTION", "Array.byteswap", "an Array is of float64, in the order of the machine"
-    )
+def _absent(name: str, hint: str) -> property:
+    """An attribute of ndarrays that an Array has not: who asks for it is named, and told why."""
+
+    def get(self: Array) -> Any:
+        found = way_of_caller(sys._getframe(1))
+        raise error("NO_ATTRIBUTE", *(found or (f"Array.{name}", hint)))
+
+    return property(get)
+
+
+_MEMORY = "its elements are nodes of a tape, and not bytes"
+ABSENT = {
+    "base": "np.shares_memory tells whether one is a view of another",
+    "byteswap": "it is of float64, in the order of the machine",
+    "choose": "take np.take, or np.choose with plain numbers for the first argument",
+    "resize": "take np.resize",
+    "view": "take x[...] for a view, or x.astype(dtype)",
+    "__dlpack__": _MEMORY,
+    **dict.fromkeys(("ctypes", "data", "dump", "dumps", "flags", "getfield", "setfield",
+                     "setflags", "tobytes", "tofile"), _MEMORY),
+}  # fmt: skip
+"""Attributes of ndarrays that an Array has not, each with what to do instead."""
 
 
 # ---- conversions ---------------------------------------------------------------------------------
@@ -167,7 +185,7 @@ def _array(self: Array, dtype: Any = None, copy: Any = None) -> Any:
     if dtype is not None and np.dtype(dtype) == object:
         return objects(self)
     if self.requires_grad:
-        refuse_scipy(caller)
+        refuse_caller(caller)
         raise error("AS_NDARRAY")
     return self.value if dtype is None else self.value.astype(dtype)
 
@@ -325,7 +343,8 @@ METHODS: dict[str, Any] = {
         name: _of_values(name)
         for name in ("argmax", "argmin", "argsort", "argpartition", "nonzero", "searchsorted")
     },
-    "byteswap": _byteswap,
+    **{name: _absent(name, hint) for name, hint in ABSENT.items()},
+    "device": property(lambda self: "cpu", doc="Where it is: 'cpu'."),
     "flat": property(_Flat, _set_flat, doc="The elements one after the other."),
     "mT": property(_matrix_transposed, doc="The last two dimensions exchanged, a view."),
     "real": property(lambda self: self[...], _set_real, doc="The array itself, a view."),
@@ -343,6 +362,26 @@ METHODS: dict[str, Any] = {
 }
 
 
+def _of_scalar(name: str) -> Callable[..., Any]:
+    def method(self: Any, *args: Any, **options: Any) -> Any:
+        return getattr(lifted(self), name)(*args, **options)
+
+    method.__name__ = name
+    method.__doc__ = f"As `Array.{name}`, of an array without dimensions."
+    return method
+
+
+OF_SCALARS = (
+    "reshape", "ravel", "flatten", "squeeze", "transpose", "astype", "copy", "sum", "mean", "prod",
+    "max", "min", "std", "var", "round", "clip", "conj", "tolist", "cumsum", "cumprod",
+    "repeat",
+)  # fmt: skip
+"""Methods of NumPy's scalars, which one element of an Array has too."""
+
+
 def install() -> None:
-    """Put them into the type."""
-    _handle._add_methods(METHODS)
+    """Put them into the types."""
+    _handle._add_methods(Array, METHODS)
+    scalars = {name: _of_scalar(name) for name in OF_SCALARS}
+    for kind in (_handle.Var, _handle.Dual):
+        _handle._add_methods(kind, scalars)

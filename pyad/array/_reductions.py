@@ -6,22 +6,26 @@ Composed of operations on arrays, so that derivatives of every order follow. Tie
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from pyad import _handle
+from pyad._binding import error
 from pyad._handle import Array
 from pyad.array._common import (
     apply,
     check_float,
     choose_rows,
     into,
+    is_variable,
     lifted,
     normal_axes,
     normal_axis,
     only_default,
+    reduced_axes,
     scalar,
     values,
 )
@@ -90,15 +94,16 @@ def _count(a: Array, axis: Any, keepdims: Any, where: Any) -> Any:
     return mask.sum(axis=axis, keepdims=keepdims is not _MISSING and bool(keepdims))
 
 
-def _ratio(total: Any, count: Any) -> Any:
-    """Nan, with NumPy's warning, where there is nothing to divide."""
-    if isinstance(count, int) and count:
+def _ratio(total: Any, count: Any, too_few: float = np.nan) -> Any:
+    """The quotient; where there is nothing to divide by, with NumPy's warning, by `too_few`."""
+    if isinstance(count, int) and count > 0:
         return total / count
     empty = np.asarray(count) <= 0
     if np.any(empty):
         np.mean(np.empty(0))  # warns as NumPy does
-        count = np.where(empty, np.nan, count)
-    return total / count
+        count = np.where(empty, too_few, count)
+    with np.errstate(all="ignore"):
+        return total / count
 
 
 def mean(
@@ -133,8 +138,9 @@ def var(
     where: Any = True,
     mean: Any = _MISSING,
     correction: Any = _MISSING,
+    too_few: float = 0.0,
 ) -> Any:
-    """`np.var`."""
+    """`np.var`."""  # `too_few` stands for degrees of freedom of which there are none
     check_float(dtype, "np.var")
     a = lifted(a, "np.var")
     if correction is not _MISSING:
@@ -142,7 +148,7 @@ def var(
     middle = mean if mean is not _MISSING else _mean(a, axis, None, None, True, where=where)
     squares = apply("square", a - middle)
     total = sum(squares, axis, None, None, keepdims, None, where)
-    return into(out, _ratio(total, _count(a, axis, keepdims, where) - ddof))
+    return into(out, _ratio(total, _count(a, axis, keepdims, where) - ddof, too_few))
 
 
 _mean = mean
@@ -248,7 +254,7 @@ def prod(
     a = lifted(a, "np.prod")
     if where is not _MISSING and where is not True:
         a = _masked(a, where, 1.0)
-    axes = normal_axes(axis, a.ndim)
+    axes = reduced_axes(axis, a.ndim)
     rest = _last_first(a, axes)
     count, odd = rest.shape[-1], None
     if count == 0:
@@ -272,7 +278,7 @@ def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
     check_float(dtype, "np.cumsum")
     a = lifted(a, "np.cumsum")
     if axis is None or a.ndim == 0:
-        a, axis = a.reshape(-1), 0
+        a, axis = a.reshape(-1), axis or 0
     return into(out, _handle._array_cumsum(a, normal_axis(axis, a.ndim)))
 
 
@@ -281,7 +287,7 @@ def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any
     check_float(dtype, "np.cumprod")
     a = lifted(a, "np.cumprod")
     if axis is None or a.ndim == 0:
-        a, axis = a.reshape(-1), 0
+        a, axis = a.reshape(-1), axis or 0
     k = normal_axis(axis, a.ndim)
     turned = viewed(lambda v: v.swapaxes(0, k), a)
     return into(out, viewed(lambda v: v.swapaxes(0, k), _running_product(turned)))
@@ -314,6 +320,8 @@ def _cumulative(function: Callable[..., Any], start: float) -> Callable[..., Any
         include_initial: bool = False,
     ) -> Any:
         x = lifted(x)
+        if x.ndim == 0:
+            x = x.reshape(-1)
         if axis is None:
             if x.ndim > 1:
                 raise ValueError(
@@ -337,6 +345,8 @@ def _cumulative(function: Callable[..., Any], start: float) -> Callable[..., Any
 def _extreme(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
     """`max` or `min`: the mean of the elements that attain it."""
     name = numpy_function.__name__
+    largest = name.endswith("max")
+    pair = ("fmax" if largest else "fmin") if name.startswith("nan") else name[-3:] + "imum"
 
     def function(
         a: Any,
@@ -347,11 +357,12 @@ def _extreme(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
         where: Any = _MISSING,
     ) -> Any:
         found, rows, tape = parts_of(a, f"np.{name}")
-        if isinstance(axis, list):
-            axis = tuple(axis)
+        axis = tuple(axis) if isinstance(axis, list) else axis
+        if found.ndim == 0:
+            axis = reduced_axes(axis, 0)
         options: dict[str, Any] = {}
-        if _given(initial):
-            options["initial"] = values(initial)
+        if _given(initial):  # another element, of each line
+            options["initial"] = -np.inf if largest else np.inf
         if where is not _MISSING and where is not True:
             options["where"] = truth(where)
         best = np.asarray(numpy_function(found, axis=axis, keepdims=True, **options))
@@ -361,16 +372,19 @@ def _extreme(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
             shape = tuple(s for k, s in enumerate(shape) if k not in axes)
         if rows is None or best.size == 0:
             made = lifted(best.reshape(shape)) if rows is None else parted(best, best, shape, tape)
-            return into(out, scalar(made))
+            return into(out, with_initial(scalar(made), initial))
         chosen = found == best
         if np.isnan(best).any():
             chosen |= np.isnan(best) & np.isnan(found)
         if "where" in options:
             chosen &= np.asarray(options["where"], bool)
         if guarding():
-            _keep_extreme(a, best, chosen, axis, options, largest=name.endswith("max"))
+            _keep_extreme(a, best, chosen, axis, options, largest=largest)
         result = _mean_of_chosen(best, chosen, rows, axis, shape, tape)
-        return into(out, scalar(result))
+        return into(out, with_initial(scalar(result), initial))
+
+    def with_initial(result: Any, initial: Any) -> Any:
+        return apply(pair, result, initial) if _given(initial) else result
 
     function.__name__ = name
     function.__doc__ = "Elements that are equal share the derivative equally."
@@ -409,7 +423,8 @@ def _mean_of_chosen(
     """The values `best`, each depending in equal parts on the elements chosen for it."""
     counts = chosen.sum(axis=axis, keepdims=True)
     if counts.max() <= 1:  # structure: no node
-        return parted(best, np.where(chosen, rows, 0).max(axis=axis, keepdims=True), shape, tape)
+        found = np.where(chosen, rows, 0).max(axis=axis, keepdims=True, initial=0)
+        return parted(best, found, shape, tape)
     axes = normal_axes(axis, rows.ndim)
     kept = tuple(k for k in range(rows.ndim) if k not in axes)
     order = kept + axes
@@ -458,7 +473,7 @@ def logsumexp(
     a = lifted(a, "np.logaddexp.reduce")
     if where is not True and where is not _MISSING:
         a = _masked(a, where, -np.inf)
-    axes = normal_axes(axis, a.ndim)
+    axes = reduced_axes(axis, a.ndim)
     shift = shift_of(a, axes)
     result = np.log(sum(np.exp(a - shift), axes, None, None, True)) + shift
     result = _shaped(result, _kept_shape(a, axes, keepdims))
@@ -563,6 +578,12 @@ def _quantiles(scale: float, skip_nan: bool, what: str) -> Callable[..., Any]:
         *,
         weights: Any = None,
     ) -> Any:
+        if is_variable(q):
+            raise error(
+                "ARGUMENTS",
+                f"{what} has no derivative in q: give q.value, or take np.interp of the sorted "
+                "array at q * (n - 1)",
+            )
         q = np.asarray(values(q), np.float64) / scale
         return into(out, _quantile(a, q, axis, keepdims, method, skip_nan, weights, what))
 
@@ -602,8 +623,8 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.ptp: ptp,
     np.nansum: _without_nan(sum),
     np.nanmean: _without_nan(mean),
-    np.nanvar: _without_nan(var),
-    np.nanstd: _without_nan(std),
+    np.nanvar: _without_nan(functools.partial(var, too_few=np.nan)),
+    np.nanstd: _without_nan(functools.partial(std, too_few=np.nan)),
     np.nanprod: _without_nan(prod),
     np.nanmax: _extreme(np.nanmax),
     np.nanmin: _extreme(np.nanmin),

@@ -450,6 +450,7 @@ def _like(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
         *,
         device: Any = None,
     ) -> Any:
+        """Of the shape of `a`, or the shape given."""
         sides = np.shape(a) if shape is None else shape
         made = numpy_function(sides, dtype or np.float64)
         return lifted(made) if made.dtype == np.float64 else made

@@ -14,7 +14,6 @@ import collections
 import copy
 import dis
 import functools
-import inspect
 import random
 import sys
 import types
@@ -115,6 +114,8 @@ class Surroundings:
     def _walk_code(self, f: types.FunctionType) -> None:
         names = _names_in(f.__code__)
         self._functions.append((f, f.__code__, f.__defaults__, f.__kwdefaults__))
+        if f.__dict__:
+            self._walk_dict(f.__dict__, names)
         self._walk(f.__defaults__, names)
         self._walk(f.__kwdefaults__, names)
         for cell in f.__closure__ or ():
@@ -222,10 +223,7 @@ class Surroundings:
         if isinstance(inside, dict):
             self._walk_dict(inside, names)
         self._walk_slots(x, names)
-        call = inspect.getattr_static(type(x), "__call__", None)
-        if isinstance(call, types.FunctionType):
-            names |= {"__call__"} | _names_in(call.__code__)
-        self._walk_class(type(x), names)
+        self._walk_class(type(x), names | _special_methods(type(x)))
 
     def _walk_slots(self, x: Any, names: frozenset[str]) -> None:
         """Attributes of an object that are not in its `__dict__`."""
@@ -242,11 +240,22 @@ class Surroundings:
                     self._walk(value, names)
 
 
+def _special_methods(kind: type) -> frozenset[str]:
+    """Methods that are not asked for by name: x(...), x[...], x * y."""
+    return frozenset(
+        name
+        for base in kind.__mro__
+        if not _is_library(base.__module__)
+        for name, member in vars(base).items()
+        if name[:2] == name[-2:] == "__" and isinstance(member, types.FunctionType)
+    )
+
+
 def _inside(x: Any) -> Any:
     """The function of a property or method of a class, what was compiled, or `x`."""
     while isinstance(x, (property, staticmethod, classmethod)) or hasattr(x, "__wrapped__"):
         x = x.fget if isinstance(x, property) else x.__wrapped__
-    return x
+    return x.func if isinstance(x, functools.cached_property) else x
 
 
 @functools.lru_cache(maxsize=4096)

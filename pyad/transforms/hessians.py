@@ -40,6 +40,7 @@ def hessian(
 
     @functools.wraps(f, updated=())
     def compute(*args: Any, **kwargs: Any) -> Any:
+        """The Hessian at these arguments."""
         with Recording(f, position, args, kwargs) as recording:
             y, shape = recording.scalar("hessian"), recording.shape
             n = len(recording.variables)
@@ -74,6 +75,7 @@ def hessian_vector_product(
 
     @functools.wraps(f, updated=())
     def product(*args: Any, **kwargs: Any) -> Any:
+        """The Hessian at these arguments, times the vector given last."""
         if len(args) < 2:
             raise error("ARGUMENTS", "the vector comes last, after the arguments of the function")
         *points, v = args

@@ -78,6 +78,7 @@ def jacfwd(
 def _jacobian(f: Callable[..., Any], position: Any, forward: bool | None) -> Callable[..., Any]:
     @functools.wraps(f, updated=())
     def compute(*args: Any, **kwargs: Any) -> Any:
+        """The Jacobian at these arguments."""
         with Recording(f, position, args, kwargs) as recording:
             _, _, nodes, shape = recording.outputs()
             by_columns = len(recording.variables) < len(nodes) if forward is None else forward
@@ -262,6 +263,7 @@ def _native_pull(recording: Recording, nodes: Rows) -> Pull:
         return swept[variables]
 
     def pull(leaves: list[Any], into: Shape) -> Any:
+        """The gradients of `sum(cotangent * value)`, by a sweep over the recording."""
         here = _handle.current_tape()
         cotangents = numbers_of(leaves, here, "the cotangent of a pullback")
         if not cotangents.any_variable:
@@ -279,6 +281,7 @@ def _recorded_pull(recording: Recording, nodes: Rows) -> Pull:
     """Recorded sweeps over a frame that became part of the recording around it."""
 
     def pull(leaves: list[Any], into: Shape) -> Any:
+        """The gradients of `sum(cotangent * value)`, recorded."""
         cotangents = numbers_of(leaves, recording.tape, "the cotangent of a pullback")
         return split_variables(into, recording.recorded_reverse(nodes, cotangents), recording.tape)
 
@@ -294,6 +297,7 @@ def make_vjp(
 
     @functools.wraps(f, updated=())
     def make(*args: Any, **kwargs: Any) -> tuple[Callable[[Any], Any], Any]:
+        """(pullback, value) at these arguments."""
         value, pullback = _vjp(f, position, args, kwargs)
         return pullback, value
 
@@ -309,9 +313,11 @@ def make_jvp(
 
     @functools.wraps(f, updated=())
     def make(*args: Any, **kwargs: Any) -> Callable[[Any], tuple[Any, Any]]:
+        """The function of a tangent at these arguments."""
         check_places(position, args)
 
         def push(tangent: Any) -> tuple[Any, Any]:
+            """(value, tangent of the value)."""
             if isinstance(position, tuple):
                 chosen, tangents = [args[i] for i in position], tangent
             else:
