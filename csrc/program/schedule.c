@@ -328,52 +328,74 @@ static size_t data_size(const pyad_tape *tape, const pyad_block *b)
     }
 }
 
-/* A row that is a constant is in no derivative; what it adds to the value becomes part of
- * the base. */
+/* The rows of a LINEAR block on the tape; NULL as in record.h. */
+typedef struct {
+    const uint32_t *first, *rows;
+    const double *weights, *base;
+} tape_rows;
+
+static tape_rows rows_of(const pyad_tape *tape, const pyad_linear *l)
+{
+#define PART(OFFSET) ((OFFSET) == SIZE_MAX ? NULL : pyad_store_at(tape, OFFSET))
+    return (tape_rows){PART(l->first), PART(l->rows), PART(l->weights), PART(l->base)};
+#undef PART
+}
+
+static double rows_value(const pyad_tape *tape, uint32_t row)
+{
+    return row ? tape->values[row - 1] : 0;
+}
+
+/* The constant part of a sum whose base is not known: what the terms leave of the value,
+ * unless that is rounding. */
+static double base_left(double value, double sum, double size, uint32_t terms, int whole)
+{
+    const double rest = value - sum;
+    return whole && !(fabs(rest) > terms * 4 * DBL_EPSILON * size) ? 0 : rest;
+}
+
+/* A term that is a constant is in no derivative; it becomes part of the base. */
 static void emit_linear(schedule *s, const pyad_block *b)
 {
     pyad_program *p = s->p;
-    const pyad_linear *l = pyad_store_at(s->d->tape, b->data);
-    const uint32_t *first =
-        l->first == SIZE_MAX ? NULL : pyad_store_at(s->d->tape, l->first);
-    const uint32_t *rows = pyad_store_at(s->d->tape, l->rows);
-    const double *weights =
-        l->weights == SIZE_MAX ? NULL : pyad_store_at(s->d->tape, l->weights);
+    const pyad_tape *tape = s->d->tape;
+    const pyad_linear *l = pyad_store_at(tape, b->data);
+    const tape_rows r = rows_of(tape, l);
     program_linear *linear = (program_linear *)(p->store + p->store_length);
     linear->first = p->store_length + pyad_store_round(sizeof *linear);
-    linear->slots = linear->first + pyad_store_round((b->count + 1) * sizeof *first);
-    linear->weights = linear->slots + pyad_store_round(l->entries * sizeof *rows);
-    linear->base = linear->weights + l->entries * sizeof *weights;
+    linear->slots = linear->first + pyad_store_round((b->count + 1) * sizeof *r.first);
+    linear->weights = linear->slots + pyad_store_round(l->entries * sizeof *r.rows);
+    linear->base = linear->weights + l->entries * sizeof *r.weights;
     uint32_t *to_first = (uint32_t *)(p->store + linear->first);
     uint32_t *to_slots = (uint32_t *)(p->store + linear->slots);
     double *to_weights = (double *)(p->store + linear->weights);
     double *base = (double *)(p->store + linear->base);
     uint32_t used = 0;
     for (uint32_t i = 0; i < b->count; i++) {
-        const uint32_t end = first ? first[i + 1] : i + 1;
-        const double value = s->d->tape->values[b->start + i];
-        double sum = 0, size = fabs(value);
+        const uint32_t end = r.first ? r.first[i + 1] : i + 1;
+        const double value = tape->values[b->start + i];
+        double sum = 0, size = fabs(value), constant = r.base ? r.base[i] : 0;
         int whole = 1;
         to_first[i] = used;
-        for (uint32_t k = first ? first[i] : i; k < end; k++) {
-            const uint32_t element = rows[k] && rows[k] - 1 >= s->d->from
-                                         ? draft_find(s->d, rows[k] - 1)
+        for (uint32_t k = r.first ? r.first[i] : i; k < end; k++) {
+            const double weight = r.weights ? r.weights[k] : 1;
+            const double x = rows_value(tape, r.rows[k]);
+            const double term = x == 0 ? 0 : weight * x;
+            const uint32_t element = r.rows[k] && r.rows[k] - 1 >= s->d->from
+                                         ? draft_find(s->d, r.rows[k] - 1)
                                          : CONSTANT_BIT;
             whole &= !is_constant(element);
-            if (is_constant(element))
+            if (is_constant(element)) {
+                constant += term;
                 continue;
+            }
             to_slots[used] = slot_of(s, element);
-            to_weights[used] = weights ? weights[k] : 1;
-            const double term = to_weights[used++] * s->d->tape->values[rows[k] - 1];
+            to_weights[used++] = weight;
             sum += term;
             size += fabs(term);
         }
-        /* Constant terms may have gone into the value alone (blocks/rows.c): what is more
-         * than rounding is one. */
-        const double rest = value - sum;
-        base[i] = whole && !(fabs(rest) > (used - to_first[i]) * 4 * DBL_EPSILON * size)
-                      ? 0
-                      : rest;
+        base[i] =
+            r.base ? constant : base_left(value, sum, size, used - to_first[i], whole);
     }
     to_first[b->count] = used;
     p->store_length = linear->base + b->count * sizeof *base;
