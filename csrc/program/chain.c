@@ -334,6 +334,10 @@ static void find_last_reads(pyad_program *p)
 int program_find_chains(pyad_program *p)
 {
     size_t large = 0;
+    p->steps[p->step_count] = (program_step){.op = PROGRAM_END};
+    for (size_t i = 0; i <= p->step_count; i++)
+        if (p->steps[i].op >= PROGRAM_FOLD)
+            p->steps[i].code = PROGRAM_FOLD * 8;
     for (size_t i = 0; i < p->source_count; i++)
         p->sources[i].alone = 0;
     find_last_reads(p);

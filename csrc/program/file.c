@@ -474,7 +474,6 @@ static void get_list(reader *r, int op, int active)
         return;
     p->steps[p->step_count++] =
         (program_step){.op = op == PROGRAM_FOLD ? PROGRAM_FOLD : PROGRAM_MANY,
-                       .code = (uint16_t)(active ? PROGRAM_FOLD * 8 + 1 : 0),
                        .a = (uint32_t)p->list_count};
     p->lists[p->list_count++] = list;
     r->out++;

@@ -241,7 +241,6 @@ static void emit_many(schedule *s, const draft_node *n, uint32_t out)
     }
     p->steps[p->step_count++] =
         (program_step){.op = n->op == PROGRAM_FOLD ? PROGRAM_FOLD : PROGRAM_MANY,
-                       .code = (uint16_t)(n->active ? PROGRAM_FOLD * 8 + 1 : 0),
                        .a = (uint32_t)p->list_count};
     p->list_count++;
 }
