@@ -115,7 +115,8 @@ struct pyad_program {
     uint32_t *outputs; /* slots */
     unsigned char *store;
     const struct pyad_loops *loops; /* borrowed; NULL: none */
-    size_t nodes, shared, live;     /* of the recording: see pyad_program_info */
+    /* Of the recording: see pyad_program_info. */
+    size_t nodes, recorded, shared, live, summed, combined;
     /* chain.c, from all of the above */
     program_chain *chains;
     program_link *links;
