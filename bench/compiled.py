@@ -5,6 +5,9 @@ NumPy arrays in the same run: the median over the rounds and, in parentheses, th
 the shortest time. Scalar problems get their variables as one array. CasADi's function is called
 through its buffer interface. Each gradient is checked before it is timed. The last column is what
 recording and compiling cost, in eager gradients of pyad.
+
+The last table has batches: what a row of `p.value_and_grad.batch` costs, as a multiple of one
+`p.value_and_grad` in the same run.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,10 +30,10 @@ from bench.array_problems import gaussian_sine as gaussian_sine_arrays
 from bench.array_problems import rosenbrock as rosenbrock_arrays
 from bench.array_tools import Pyad
 from bench.measure import Effort, Ratio, interleaved, machine
-from bench.problems import Problem, check_gradient, namespace, problems
+from bench.problems import Problem, check_gradient, lotka_volterra, namespace, problems
 from bench.tools import CasadiSX, Plain, PyadEager
 
-__all__ = ["array_problems", "compiled", "compiled_arrays", "first_call", "main"]
+__all__ = ["array_problems", "batches", "compiled", "compiled_arrays", "first_call", "main"]
 
 Call = Callable[[], Any]
 COMPILED = "pyad, compiled"
@@ -49,6 +52,34 @@ def compiled_arrays(problem: ArrayProblem) -> Call:
     function, start, constants = problem.function, problem.start, problem.constants
     program = pyad.compile(lambda *arrays: function(np, *arrays), argnums=tuple(range(len(start))))
     return lambda: list(program.value_and_grad(*start, *constants)[1])
+
+
+def batches(problem: Problem, rows: int) -> tuple[Call, dict[str, Call]]:
+    """One replay of a scalar problem, and batches of rows near its start."""
+    function, functions = problem.function, namespace(pyad.math, relu=pyad.relu)
+    program = pyad.compile(lambda x: function(list(x), functions))
+    both = program.value_and_grad
+    start = np.array(problem.start)
+    points = start + 0.01 * np.random.default_rng(0).standard_normal((rows, len(start)))
+    made: dict[str, Call] = {
+        "values": lambda: program.batch(points),
+        "1 thread": lambda: both.batch(points),
+        "2 threads": lambda: both.batch(points, threads=2),
+        "sum": lambda: both.batch(points, reduce="sum"),
+        "sum, 2 threads": lambda: both.batch(points, reduce="sum", threads=2),
+    }
+    values, slopes = made["1 thread"]()
+    for r in {0, rows // 2, rows - 1}:
+        value, slope = both(points[r])
+        np.testing.assert_allclose(values[r], value, rtol=1e-10)
+        np.testing.assert_allclose(slopes[r], slope, rtol=1e-8)
+    total, slope = made["sum"]()
+    np.testing.assert_allclose(total, values.sum(), rtol=1e-12)
+    np.testing.assert_array_equal(slope, slopes)
+    again = made["sum, 2 threads"]()
+    np.testing.assert_array_equal(again[0], total)
+    np.testing.assert_array_equal(again[1], slope)
+    return lambda: both(start), made
 
 
 def array_problems(*, tiny: bool) -> list[ArrayProblem]:
@@ -102,6 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result[arrays.name] = _print_row(
             arrays.name, names, ratios, partial(compiled_arrays, arrays)
         )
+    result.update(_print_batches(tiny=options.tiny, effort=effort))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
     return 0
@@ -121,6 +153,25 @@ def _print_row(
     _print_cells(name, *(str(ratios[tool]) for tool in names), f"{first:.1f} eager")
     row: dict[str, Any] = {tool: asdict(ratio) for tool, ratio in ratios.items()}
     return {**row, "first call": first}
+
+
+def _print_batches(*, tiny: bool, effort: Effort) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    names = ["values", "1 thread", "2 threads", "sum", "sum, 2 threads"]
+    print("\nbatches: a row, times one replay, median (best)\n")
+    _print_cells("problem", *names)
+    print("|---" + "|--:" * len(names) + "|")
+    years, counts = (2, (20,)) if tiny else (20, (100, 10**4))
+    for rows in counts:
+        unit, calls = batches(lotka_volterra(years), rows)
+        per_row = {
+            name: replace(ratio, median=ratio.median / rows, best=ratio.best / rows)
+            for name, ratio in interleaved(unit, calls, effort).items()
+        }
+        name = f"Lotka-Volterra, {rows} rows"
+        _print_cells(name, *(str(per_row[column]) for column in names))
+        found[f"batch: {name}"] = {column: asdict(ratio) for column, ratio in per_row.items()}
+    return found
 
 
 def _print_cells(*cells: str) -> None:

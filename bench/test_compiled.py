@@ -6,7 +6,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.array_problems import ArrayProblem, check, headline
-from bench.compiled import compiled, compiled_arrays, first_call
+from bench.compiled import batches, compiled, compiled_arrays, first_call
 from bench.measure import Effort
 from bench.problems import Problem, check_gradient
 
@@ -23,6 +23,13 @@ def test_compiled_arrays(benchmark: BenchmarkFixture, arrays: ArrayProblem, effo
     call = compiled_arrays(arrays)
     check(arrays, call())
     check(arrays, benchmark.pedantic(call, rounds=effort.rounds, warmup_rounds=1))
+
+
+def test_batches(benchmark: BenchmarkFixture, problem: Problem, effort: Effort) -> None:
+    _, made = batches(problem, 17)
+    values, slopes = benchmark.pedantic(made["2 threads"], rounds=effort.rounds, warmup_rounds=1)
+    assert values.shape == (17,)
+    assert slopes.shape == (17, len(problem.start))
 
 
 def test_the_first_call_records(problem: Problem) -> None:

@@ -1,9 +1,6 @@
 /* Operations of any number of arguments: sum, dot, lincomb, prod, logsumexp, norm, and
  * nodes whose partials the caller gives. One node however long the operation, so a sweep
  * passes it as one row. */
-#include <math.h>
-#include <string.h>
-
 #include "buffer.h"
 #include "record.h"
 #include "special.h"
@@ -36,73 +33,19 @@ static int terms_new(terms *t, size_t count, const pyad_operand *arguments, int 
 
 /* ---- value and partials ----------------------------------------------------------- */
 
-static double sum(terms *t)
-{
-    for (size_t i = 0; i < t->count; i++)
-        t->dx[i] = 1;
-    return pyad_compensated_sum(t->x, t->count);
-}
-
-static double dot(terms *t)
-{
-    memcpy(t->dx, t->y, t->count * sizeof(double));
-    memcpy(t->dy, t->x, t->count * sizeof(double));
-    return pyad_compensated_dot(t->x, t->y, t->count);
-}
-
-/* The partial is the product of all before and of all after: right where factors are 0.
- */
-static double prod(terms *t)
-{
-    double before = 1, after = 1;
-    for (size_t i = 0; i < t->count; i++) {
-        t->dx[i] = before;
-        before *= t->x[i];
-    }
-    for (size_t i = t->count; i-- > 0;) {
-        t->dx[i] *= after;
-        after *= t->x[i];
-    }
-    return before;
-}
-
-/* Partials exp(x - top) over their sum: exp(x - value) would have the error of a large
- * value. An infinite value is shared evenly by the arguments that have it. */
-static double logsumexp(terms *t)
-{
-    double value = pyad_logsumexp(t->x, t->count), top = -INFINITY;
-    for (size_t i = 0; i < t->count; i++)
-        top = t->x[i] > top ? t->x[i] : top;
-    for (size_t i = 0; i < t->count; i++)
-        t->dx[i] = isinf(value) ? t->x[i] == value : exp(t->x[i] - top);
-    double sum = pyad_compensated_sum(t->dx, t->count);
-    for (size_t i = 0; i < t->count; i++)
-        t->dx[i] /= sum;
-    return value;
-}
-
-/* Partials x / norm; 0 at the origin, the smallest of the subgradients. */
-static double norm(terms *t)
-{
-    double value = pyad_norm2(t->x, t->count);
-    for (size_t i = 0; i < t->count; i++)
-        t->dx[i] = value == 0 ? 0 : t->x[i] / value;
-    return value;
-}
-
 static double evaluate(int op, terms *t)
 {
     switch (op) {
     case PYAD_OP_SUM:
-        return sum(t);
+        return pyad_many_sum(t->count, t->x, t->y, t->dx, t->dy);
     case PYAD_OP_PROD:
-        return prod(t);
+        return pyad_many_prod(t->count, t->x, t->y, t->dx, t->dy);
     case PYAD_OP_LOGSUMEXP:
-        return logsumexp(t);
+        return pyad_many_logsumexp(t->count, t->x, t->y, t->dx, t->dy);
     case PYAD_OP_NORM:
-        return norm(t);
+        return pyad_many_norm(t->count, t->x, t->y, t->dx, t->dy);
     default:
-        return dot(t);
+        return pyad_many_dot(t->count, t->x, t->y, t->dx, t->dy);
     }
 }
 

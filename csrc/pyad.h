@@ -225,6 +225,7 @@ typedef struct {
     size_t output_step;
     const double *seeds;
     size_t seed_step;
+    double *rests;
     unsigned char *holds;
 } pyad_batch;
 

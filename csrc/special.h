@@ -38,4 +38,12 @@ double pyad_compensated_sum(const double *x, size_t n);
 double pyad_compensated_dot(const double *x, const double *y, size_t n);
 double pyad_norm2(const double *x, size_t n); /* Euclidean norm */
 
+/* many.c: the value, and the partials in dx and dy. Only a dot has y and dy. */
+double pyad_many_sum(size_t n, const double *x, const double *y, double *dx, double *dy);
+double pyad_many_dot(size_t n, const double *x, const double *y, double *dx, double *dy);
+double pyad_many_prod(size_t n, const double *x, const double *y, double *dx, double *dy);
+double pyad_many_logsumexp(size_t n, const double *x, const double *y, double *dx,
+                           double *dy);
+double pyad_many_norm(size_t n, const double *x, const double *y, double *dx, double *dy);
+
 #endif

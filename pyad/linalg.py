@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from pyad.array._common import lifted
+from pyad.array._guards import guarding, kept, peek
 from pyad.array._linalg import FUNCTIONS as _NUMPY
 from pyad.array._linalg import square
 from pyad.array._rules import (
     Rule,
     apply,
     holds_variables,
-    plain,
     shape_of,
     transposed,
 )
@@ -184,10 +185,15 @@ def matrix_function(
             pairs = zip(x.reshape(-1, n, n), direction.reshape(-1, n, n), strict=True)
             return np.reshape([derivative(y, e) for y, e in pairs], x.shape)
         sides = (-2, -1)
-        given = np.max(np.abs(plain(direction)), axis=sides, keepdims=True, initial=0.0)
-        wanted = np.max(np.abs(plain(x)), axis=sides, keepdims=True, initial=0.0)
+        given = np.max(np.abs(peek(direction)), axis=sides, keepdims=True, initial=0.0)
+        wanted = np.max(np.abs(peek(x)), axis=sides, keepdims=True, initial=0.0)
         # it is linear in the direction: a large one must not lead to more squarings
-        scale = np.where(given > 0, given, 1.0) / np.where(wanted > 0, wanted, 1.0)
+        wanted = np.where(wanted > 0, wanted, 1.0)
+        scale = np.where(given > 0, given, 1.0) / wanted
+        if guarding():  # a replay has the same scale
+            most = 1024.0 * scale * wanted
+            kept("<=", lifted(direction), most)
+            kept("<=", -most, lifted(direction))
         made = matrix_function(name, function, _blocks(x, direction / scale), derivative)
         return made[..., :n, n:] * scale
 

@@ -127,7 +127,14 @@ def ldexp(x: Any, i: int, /) -> Any:
     """The number x * 2**i; infinite where that is too large."""
     if not isinstance(x, (Var, Dual)):
         return _scaled(x, i)
-    return from_partials(_scaled(x.value, i), [x], [_scaled(1.0, i)])
+    return _moved(x, max(-2200, min(2200, i)))
+
+
+def _moved(x: Any, i: int) -> Any:
+    """Multiply by 2**i in steps, none of which is too large on its own."""
+    for step in (i // 3, i // 3, i - 2 * (i // 3)):
+        x = x * _scaled(1.0, step)
+    return x
 
 
 def _scaled(x: float, i: int) -> float:
@@ -139,18 +146,23 @@ def _scaled(x: float, i: int) -> float:
 
 def frexp(x: Any, /) -> tuple[Any, int]:
     """(m, e) with x == m * 2**e and 0.5 <= abs(m) < 1; e is a whole number."""
-    mantissa, exponent = _math.frexp(_value(x))
-    if isinstance(x, (Var, Dual)):
-        return from_partials(mantissa, [x], [_scaled(1.0, -exponent)]), exponent
-    return mantissa, exponent
+    if not isinstance(x, (Var, Dual)):
+        return _math.frexp(x)
+    value: float = _handle._peek(x)
+    exponent = _math.frexp(value)[1]
+    size: Any = abs(x)
+    if not _scaled(0.5, exponent) <= size < _scaled(1.0, exponent):
+        _ = x == value or x != x  # 0, an infinity or NaN, which a recording has to know
+    return _moved(x, -exponent), exponent
 
 
 def modf(x: Any, /) -> tuple[Any, Any]:
     """The fractional part, which has the derivative, and the whole part, which has none."""
-    fraction, whole = _math.modf(_value(x))
-    if isinstance(x, (Var, Dual)):
-        return from_partials(fraction, [x], [1.0]), from_partials(whole, [x], [0.0])
-    return fraction, whole
+    if not isinstance(x, (Var, Dual)):
+        return _math.modf(x)
+    if abs(x) == _math.inf:  # which has no fraction
+        return (0.0 if x > 0 else -0.0), _handle.trunc(x)
+    return _handle.fmod(x, 1.0), _handle.trunc(x)
 
 
 def nextafter(x: Any, y: Any, /) -> Any:

@@ -328,6 +328,19 @@ UFUNCS: dict[str, Program] = {
     "add.at one": lambda a: _out(a, lambda b: np.add.at(b, 0, 5.0)),
     "subtract.at": lambda a: _out(a, lambda b: np.subtract.at(b, [0, 0], a)),
     "add.at slice": lambda a: _out(a, lambda b: np.add.at(b, (slice(None), [0, 0]), 2 * a[:, :2])),
+    "add.at nothing": lambda a: _out(a, lambda b: np.add.at(b, [], a[:0])),
+    "add.at 0-d": lambda a: a * _out(a[0, 0:1].reshape(()), lambda b: np.add.at(b, (), 2.0)),
+    "multiply.at": lambda a: _out(a, lambda b: np.multiply.at(b, ([0, 0, 1], [1, 1, 2]), a[0])),
+    "multiply.at 0-d": lambda a: (
+        a * _out(a[0, 0:1].reshape(()), lambda b: np.multiply.at(b, (), 2.0))
+    ),
+    "divide.at many": lambda a: _out(
+        a, lambda b: np.divide.at(b, [0, 1, 0, 1, 0], 2.0 + np.vstack([a, a, a[:1]]) ** 2)
+    ),
+    "sin.at": lambda a: _out(a, lambda b: np.sin.at(b, [0, 0, 1])),
+    "negative.at mask": lambda a: _out(a, lambda b: np.negative.at(b, MASK)),
+    "maximum.at": lambda a: _out(a, lambda b: np.maximum.at(b, (..., [0, 0]), a[:, 1:] * 1.5)),
+    "power.at": lambda a: _out(a, lambda b: np.power.at(b, [[0, 0], [1, 0]], 2.0)),
     "add.reduceat": lambda a: np.add.reduceat(a, [0, 2, 1], axis=1),
 }
 
@@ -350,7 +363,7 @@ def test_ufunc_methods(name: str) -> None:
         (lambda a: np.subtract.reduce(a), "subtract"),
         (lambda a: np.power.accumulate(a), "power"),
         (lambda a: np.multiply.reduceat(a, [0]), "multiply"),
-        (lambda a: np.multiply.at(a.copy(), 0, 2.0), "multiply"),
+        (lambda a: np.gcd.at(a.copy(), 0, 2.0), "gcd"),
         (lambda a: np.gcd(a, a), "gcd"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import array
 import asyncio
 import collections
 import copy
@@ -9,7 +11,9 @@ import functools
 import gc
 import math
 import pickle
+import random
 import threading
+import types
 import warnings
 import weakref
 from collections.abc import Callable
@@ -17,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import pyad
 
@@ -175,6 +180,20 @@ def test_argnums(argnums: Any) -> None:
 
 def test_argnum_is_an_alias() -> None:
     assert pyad.compile(lambda x, y: x * y, argnum=1).grad(2.0, 3.0) == 2.0
+
+
+@pytest.mark.parametrize("result", [3.0, np.arange(3.0)])
+def test_derivatives_of_what_depends_on_nothing(result: Any) -> None:
+    p = pyad.compile(lambda x: result)
+    x = np.ones(2)
+    close(p.sparse_jacobian(x), pyad.SparseJacobian(p.f)(x))
+    close(p.jacobian(x), pyad.jacobian(p.f)(x))
+    close(p.jacobian(np.ones(0)), pyad.jacobian(p.f)(np.ones(0)))
+
+
+def test_keyword_arguments_keep_their_order() -> None:
+    p = pyad.compile(lambda x, **names: x * next(iter(names.values())))
+    assert [p(1.0, a=2.0, b=3.0), p(1.0, b=3.0, a=2.0), p(1.0, a=5.0, b=3.0)] == [2.0, 3.0, 5.0]
 
 
 def test_columns_where_there_are_few_arguments() -> None:
@@ -486,6 +505,119 @@ def test_changed_attributes() -> None:
     assert q(1.0) == 3.0
 
 
+class Scaled:
+    def __init__(self, k: float) -> None:
+        self.k = k
+
+    def __call__(self, x: Any) -> Any:
+        return x * self.k
+
+
+def test_a_changed_object_that_is_called() -> None:
+    scaled = Scaled(2.0)
+    p = pyad.compile(scaled)
+    assert p(1.0) == 2.0
+    scaled.k = 3.0
+    assert (p(1.0), p.grad(1.0)) == (3.0, 3.0)
+
+
+class Slots:
+    __slots__ = ("__hidden", "k")
+
+    def __init__(self, k: float) -> None:
+        self.k, self.__hidden = k, k
+
+    @property
+    def hidden(self) -> float:
+        return self.__hidden
+
+    def hide(self, value: float) -> None:
+        self.__hidden = value
+
+
+def _put(holder: Any, key: Any, value: Any) -> None:
+    holder[key] = value
+
+
+CONTAINERS: dict[str, tuple[Any, Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "deque": (collections.deque([2.0]), lambda c: c[0], lambda c: _put(c, 0, 3.0)),
+    "bytearray": (bytearray(b"\x02"), lambda c: c[0], lambda c: _put(c, 0, 3)),
+    "array": (array.array("d", [2.0]), lambda c: c[0], lambda c: _put(c, 0, 3.0)),
+    "Counter": (collections.Counter(a=2), lambda c: c["a"], lambda c: c.update("a")),
+    "UserDict": (collections.UserDict(a=2.0), lambda c: c["a"], lambda c: _put(c, "a", 3.0)),
+    "ChainMap": (collections.ChainMap({"a": 2.0}), lambda c: c["a"], lambda c: _put(c, "a", 3.0)),
+    "UserList": (collections.UserList([2.0]), lambda c: c[0], lambda c: _put(c, 0, 3.0)),
+    "Namespace": (argparse.Namespace(a=2.0), lambda c: c.a, lambda c: setattr(c, "a", 3.0)),
+    "slots": (Slots(2.0), lambda c: c.k, lambda c: setattr(c, "k", 3.0)),
+    "hidden": (Slots(2.0), lambda c: c.hidden, lambda c: c.hide(3.0)),
+    "mappingproxy": (
+        types.MappingProxyType(SHARED := {"a": 2.0}),
+        lambda c: c["a"],
+        lambda c: _put(SHARED, "a", 3.0),
+    ),
+    "Polynomial": (
+        np.polynomial.Polynomial([2.0]),
+        lambda c: c.coef[0],
+        lambda c: _put(c.coef, 0, 3.0),
+    ),
+    "sparse": (
+        scipy.sparse.csr_array(np.eye(1) * 2),
+        lambda c: (c @ np.ones(1))[0],
+        lambda c: _put(c.data, 0, 3.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_changed_containers(name: str) -> None:
+    holder, read, change = CONTAINERS[name]
+    holder = copy.copy(holder) if name != "mappingproxy" else holder
+    p = pyad.compile(lambda x: x * read(holder))
+    assert (p(2.0), p(3.0)) == (4.0, 6.0)
+    assert recorded(p) == 1
+    change(holder)
+    assert (p(2.0), p.grad(2.0)) == (6.0, 3.0)
+
+
+def test_a_global_by_its_name_in_a_string(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = pyad.compile(lambda x: x * globals()["SCALE"])
+    assert p(1.0) == 2.0
+    monkeypatch.setitem(globals(), "SCALE", 5.0)
+    assert p(1.0) == 5.0
+
+
+GENERATOR, OLD = np.random.default_rng(0), np.random.RandomState(0)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: GENERATOR.normal(),
+        lambda: OLD.normal(),
+        lambda: np.random.normal(),
+        lambda: random.random(),
+        lambda: random.Random.gauss(RANDOM, 0, 1),
+        lambda: bound_draw(),
+        lambda: uniform(0, 1),
+    ],
+)
+def test_random_numbers_are_drawn_at_every_call(draw: Callable[[], float]) -> None:
+    p = pyad.compile(lambda x: x * draw())
+    assert len({p(1.0) for _ in range(5)} | {p.grad(1.0) for _ in range(5)}) == 10
+
+
+RANDOM = random.Random(1)
+bound_draw, uniform = GENERATOR.normal, random.uniform
+
+
+def test_random_numbers_are_named() -> None:
+    p = pyad.compile(lambda x: x * RANDOM.random())
+    with pytest.warns(RuntimeWarning, match="generator of random numbers"):  # noqa: PT031
+        for _ in range(12):
+            p(1.0)
+
+
 def test_more_around_than_can_be_watched() -> None:
     objects = [[float(i)] for i in range(30_000)]
     p = pyad.compile(lambda x: x * objects[-1][0])
@@ -563,6 +695,17 @@ def test_reads_are_right_and_said_once() -> None:
     assert len(w) == 1
     assert w[0].filename == __file__
     assert len(seen) == 16
+
+
+def test_points_with_nan_do_not_end_the_recording() -> None:
+    p = pyad.compile(lambda x: (np.where(x > 0, x * x, np.sin(x)) * x[::-1]).sum())
+    with pytest.warns(RuntimeWarning, match="recorded at every call"):  # noqa: PT031
+        for _ in range(5):
+            p.hessian(np.array([math.nan, 1.0]))
+    for k in range(60):
+        x = np.array([1.0, 2.0 + k])
+        close(p.hessian(x), pyad.hessian(p.f)(x))
+    assert p.stats()["hits"] > 40
 
 
 def test_a_read_on_one_way_only() -> None:
@@ -823,7 +966,7 @@ def test_many_threads() -> None:
         thread.join()
     assert not wrong
     stats = p.stats()
-    assert stats["recordings"] == 8
+    assert 8 <= stats["recordings"] <= 8 + len(threads)  # two may record one way at one time
     assert stats["hits"] + stats["recorded"] == 900, stats
 
 

@@ -332,6 +332,104 @@ def test_many_points(name: str) -> None:
     stats = compiled.stats()
     assert stats["recordings"] <= 64
     assert stats["recorded"] <= most
+    assert stats["recorded"] <= 193 or stats["hits"] >= 4 * (stats["recorded"] - 1)
+
+
+def test_ties_of_sums_come_out_as_in_the_function() -> None:
+    """A sum that decides is added in its order: 0.1 + 0.1 + ... is not always 1.0."""
+
+    def f(x: Any) -> Any:
+        total = x[0]
+        for k in range(1, 10):
+            total = total + x[k]
+        if total >= 1.0:
+            return x[0] * 2
+        return x[1] if total * 10 - 9 >= 0.0 else x[2] * 3
+
+    compiled = pyad.compile(f)
+    for x in 0.1 * np.random.default_rng(0).integers(-2, 4, size=(3000, 10)):
+        assert compiled(x) == f(x)
+    assert compiled.stats()["recorded"] == 3
+
+
+def matrix(x: Any) -> Any:
+    return x.reshape(3, 3) + np.diag([3.0, 4.0, 6.0])
+
+
+FACTORIZATIONS: dict[str, Callable[[Any], Any]] = {
+    "solve": lambda a: np.linalg.solve(a, a[0]).sum() * np.linalg.inv(a)[0, 1],
+    "det": lambda a: np.linalg.det(a) + np.linalg.slogdet(a)[1],
+    "eigh": lambda a: np.linalg.eigh(a @ a.T)[0][0] + (np.linalg.eigh(a @ a.T)[1][:, 1] ** 2)[0],
+    "eig": lambda a: np.linalg.eig(a @ a.T)[0].sum(),
+    "svd": lambda a: np.linalg.svd(a)[1][0] + np.linalg.svd(a[:2], full_matrices=False)[1][1],
+    "norms": lambda a: np.linalg.norm(a, 2) + np.linalg.norm(a, "nuc") + np.linalg.cond(a),
+    "cholesky": lambda a: np.linalg.cholesky(a @ a.T)[2, 1],
+    "qr": lambda a: np.linalg.qr(a)[1][0, 2] * np.linalg.qr(a)[0][1, 0],
+    "lstsq": lambda a: np.linalg.lstsq(a[:, :2], a[:, 2])[0].sum() + np.linalg.pinv(a)[0, 1],
+    "expm": lambda a: pyad.linalg.expm(0.1 * a).sum(),
+    "convolve": lambda a: np.convolve(a[0], a[1])[2] * np.correlate(a[1], a[2])[0],
+}
+
+
+@pytest.mark.parametrize("name", FACTORIZATIONS)
+def test_factorizations_are_replayed(name: str) -> None:
+    """At other matrices they are made anew; the decisions of their derivatives are guards."""
+
+    def f(x: Any) -> Any:
+        return FACTORIZATIONS[name](matrix(x))
+
+    compiled = pyad.compile(f)
+    rng = np.random.default_rng(4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for x in rng.normal(scale=0.5, size=(25, 9)):
+            value, slope = pyad.value_and_grad(f)(x)
+            got = compiled.value_and_grad(x)
+            np.testing.assert_allclose(got[0], value, rtol=1e-12)
+            np.testing.assert_allclose(got[1], slope, rtol=1e-9, atol=1e-11)
+            second = pyad.hessian(f)(x)
+            found = compiled.hessian(x)
+            np.testing.assert_allclose(found, second, rtol=1e-7, atol=1e-8 * np.abs(second).max())
+            v = rng.normal(size=9)
+            np.testing.assert_allclose(compiled.jvp((x,), (v,))[1], slope @ v, rtol=1e-8, atol=1e-9)
+    assert compiled.stats()["recorded"] <= 25
+    assert compiled.stats()["eager"] == 0
+
+
+def caught_singular(a: Any) -> Any:
+    try:
+        return np.linalg.solve(a, np.ones(2)).sum() + np.linalg.cholesky(a).sum()
+    except np.linalg.LinAlgError:
+        return a.sum() * a[0, 0]
+
+
+def signs(a: Any) -> Any:
+    sign, log = np.linalg.slogdet(a)
+    return log * a[0, 0] if sign > 0 else log + a.sum() if sign < 0 else a[1, 1] * 2
+
+
+def ranks(a: Any) -> Any:
+    return np.linalg.lstsq(np.stack([a[0], np.ones(2)], 1), a[1] ** 2)[0].sum()
+
+
+@pytest.mark.filterwarnings("ignore:caught_singular is recorded")  # the ways of its exceptions
+@pytest.mark.parametrize("f", [caught_singular, signs, ranks])
+def test_operations_that_raise_in_a_replay(f: Any) -> None:
+    """A matrix of another kind is another way, whether the function raises or deals with it."""
+    compiled = pyad.compile(f)
+    for x in np.random.default_rng(2).integers(-1, 3, size=(80, 2, 2)) * 1.0:
+        expected = outcome(pyad.value_and_grad(f), x)
+        for _ in range(2):
+            got = outcome(compiled.value_and_grad, x)
+            if isinstance(expected, type):
+                assert got is expected
+                assert outcome(compiled, x) is expected
+            else:
+                assert_close(got[0], expected[0])
+                assert_close(got[1], expected[1], 1.0)
+                assert_close(compiled(x), expected[0])
+    stats = compiled.stats()
+    assert stats["hits"] > (20 if f is caught_singular else 100)
 
 
 def test_exceptions_in_the_middle() -> None:

@@ -190,6 +190,10 @@ RAISES: dict[str, tuple[Callable[[], Any], str]] = {
     "ARGUMENT_SHAPE": (lambda: pyad.Tape().reverse(np.ones(3)), "(0,) or (0, k)"),
     "ARGUMENTS": (lambda: pyad.atan2(leaf()), "takes two arguments"),
     "BROADCAST": (lambda: array() + np.ones(3), "(2, 2) and (3,)"),
+    "ARRAY_TOO_BIG": (
+        lambda: np.broadcast_to(array()[:1, :1], (1 << 59, 1)) + np.ones((1, 4)),
+        "(576460752303423488, 4)",
+    ),
     "MATMUL": (lambda: array() @ np.ones(3), "(2, 2) @ (3,)"),
     "INDEX": (lambda: array()[0, 2], "for axis 1 with size 2"),
     "AXIS": (lambda: array().sum(axis=2), "axis 2 is out of bounds"),
@@ -221,6 +225,7 @@ RAISES: dict[str, tuple[Callable[[], Any], str]] = {
     "FILE_VERSION": (other_version, "save the function again"),
     "RULE_IN_FILE": (rule_in_file, "pickle the function"),
     "NO_RECORDING": (no_recording, "save it again"),
+    "BATCH": (lambda: pyad.compile(lambda x: x).batch(1.0), "give arrays with a leading axis"),
     "CANNOT_SAVE": (lambda: _files.dump(pyad.compile(lambda x: x)), "call it once"),
     "SPARSE_OPEN": (lambda: pyad.sparse_jacobian(open_function, [1.0]), "use jacobian"),
     "PATTERN_CHANGED": (changed_pattern, "again"),

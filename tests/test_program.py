@@ -77,6 +77,7 @@ class Program:
         *,
         summed: bool = False,
         parts: Sequence[tuple[int, int]] = (),
+        rests: Floats | None = None,
     ) -> tuple[Floats, list[Floats], list[bool]]:
         """Outputs, gradients and what holds; an argument of one dimension is shared."""
         rows = max((len(x) for x in xs if x.ndim == 2), default=1)
@@ -94,6 +95,7 @@ class Program:
         batch.outputs, batch.output_step = pointer(outputs), 0 if summed else self.outputs
         batch.seeds = pointer(seeds)
         batch.seed_step = 0 if seeds is None or seeds.ndim == 1 else self.outputs
+        batch.rests = pointer(rests)
         batch.holds = ffi.from_buffer("unsigned char[]", holds)
         for first, count in parts or [(0, rows)]:
             check(lib.pyad_program_batch(self.core, batch, first, count))
@@ -231,6 +233,21 @@ def test_parts_of_a_batch_make_the_whole() -> None:
     assert np.array_equal(whole[0], parts[0])
     assert np.array_equal(whole[1][0], parts[1][0])
     assert whole[2] == parts[2] == [True] * 21
+
+
+@pytest.mark.parametrize("n", [1, 2000])
+def test_what_sums_lack_is_given_on_request(n: int) -> None:
+    program = program_of(lambda a, b: np.sum(a * b), np.ones(n), 1.0)
+    x = np.repeat(np.array([1e16, 1.0, 1.0, 1.0, -1e16])[:, None], n, axis=1)
+    args = [x, np.array([1.0 / n])]
+    rests = np.zeros(1 + n + 1)
+    (total,), (da, db), _ = program.batch(args, np.ones(1), summed=True, rests=rests)
+    assert total + rests[0] == pytest.approx(3.0, rel=1e-10)
+    assert db + rests[-1] == pytest.approx(3.0 * n, rel=1e-10)
+    np.testing.assert_allclose(da + rests[1:-1], 5.0 / n, rtol=1e-14)
+    whole, (_, slope), _ = program.batch(args, np.ones(1), summed=True)
+    assert whole[0] == total + rests[0]
+    assert slope == db + rests[-1]
 
 
 def test_an_empty_batch_writes_nothing() -> None:

@@ -340,7 +340,14 @@ def every_operation() -> list[Any]:
             total = total + np.sum(pyad.grad(summed)(a))
         return total
 
-    return [scalars, arrays]
+    return [scalars, arrays, _of_many]
+
+
+def _of_many(x: Any) -> Any:
+    numbers = list(x)
+    total = pyad.dot(numbers, numbers[::-1]) * pyad.prod(numbers) + pyad.logsumexp(numbers)
+    total = total + pyad.norm(numbers[:3]) + pyad.lincomb([1.0, 2.0, 3.0, 4.0], numbers)
+    return total + pyad.sum([2.0, *numbers]) + pyad.dot([1.0, x[0], 3.0], [x[1], x[2], x[3]])
 
 
 def _pair(f: Any, row: Any, x: Any) -> Any:
@@ -365,7 +372,7 @@ def test_what_to_c_refuses() -> None:
         p.to_c()
     p(2.0)
     p(np.ones(3))
-    for name in ("2f", "double", "f-g", "sin", ""):
+    for name in ("2f", "double", "f-g", "sin", "pyad_norm2", "add", ""):
         with pytest.raises(pyad.Error, match="name of a C function"):
             p.to_c(name)
     with pytest.raises(pyad.Error, match="choose one"):

@@ -112,13 +112,13 @@ struct pyad_rule {
      * for the adjoints `own` of the results. */
     int (*reverse)(pyad_rule *rule, const pyad_tape *tape, uint32_t block,
                    const double *own, double *const *shares);
-    /* result[] = the tangents of the results for the tangents of the sources (NULL: all
-     * zero). */
     /* The same away from a tape, as a program replays it: the results from the numbers of
      * the sources (0, or a status), and the adjoints at given numbers. */
     int (*value)(pyad_rule *rule, const double *const *inputs, double *results);
     int (*pass)(pyad_rule *rule, const double *const *inputs, const double *results,
                 const double *own, double *const *shares);
+    /* result[] = the tangents of the results for the tangents of the sources (NULL: all
+     * zero). */
     int (*forward)(pyad_rule *rule, const pyad_tape *tape, uint32_t block,
                    const double *const *tangents, double *result);
     /* The same as recorded operations: shares[i][j] is set to the adjoint of number j of
@@ -168,7 +168,8 @@ static inline const double *pyad_source_values(const pyad_tape *tape,
                                     : tape->values + s->node;
 }
 
-/* ---- kernels (map.c, layout.c, product.c, cumsum.c) ------------------------------- */
+/* ---- kernels (map.c, layout.c, places.c, product.c, cumsum.c)
+ * ------------------------------- */
 
 /* What a MAP computes: its value, or a partial of its operation. */
 enum pyad_part {
@@ -196,6 +197,17 @@ void pyad_layout_add(const pyad_layout *layout, const double *in, double *x);
 double pyad_sum_values(const pyad_loops *loops, size_t count, const double *x);
 /* Numbers on the contiguous side. */
 size_t pyad_layout_size(const pyad_layout *layout);
+
+/* Where each number of the contiguous side stands on the other, of `extent` numbers, as
+ * doubles; a buffer, or NULL. */
+double *pyad_layout_places(const pyad_layout *layout, size_t extent);
+/* The other way round: what stands at place i are numbers[first[i]] to
+ * numbers[first[i + 1] - 1]. PYAD_OK, or no memory; `first` is a buffer to be released,
+ * in which `numbers` stands too. */
+typedef struct {
+    size_t *first, *numbers;
+} pyad_groups;
+int pyad_layout_group(const pyad_layout *layout, size_t extent, pyad_groups *groups);
 
 /* c[] (contiguous) = a @ b, stack by stack. */
 void pyad_product_value(const pyad_loops *loops, const pyad_product *p, const double *a,

@@ -125,51 +125,33 @@ static void expand_map(expansion *e, const pyad_block *b)
 
 /* ---- layouts ---------------------------------------------------------------------- */
 
-/* Where each number of the contiguous side stands on the other, of `extent` numbers: read
- * off by the kernel itself, from an array in which each place holds its number. */
-static double *places_of(expansion *e, const pyad_layout *layout, size_t extent)
-{
-    const size_t size = pyad_layout_size(layout);
-    double *places = room(e, size + extent, sizeof *places);
-    if (!places)
-        return NULL;
-    for (size_t i = 0; i < extent; i++)
-        places[size + i] = (double)i;
-    pyad_layout_read(layout, places + size, places);
-    return places;
-}
-
 static void expand_spread(expansion *e, const pyad_block *b)
 {
     const pyad_source *x = pyad_block_sources(e->from_tape, b);
-    double *places = places_of(e, pyad_store_at(e->from_tape, b->data), x->count);
+    double *places = pyad_layout_places(pyad_store_at(e->from_tape, b->data), x->count);
+    if (!places)
+        e->g.status = PYAD_ERROR_NO_MEMORY;
     for (size_t i = 0; places && i < b->count; i++)
         set(e, b, i, source_operand(e, x, (size_t)places[i]));
     pyad_buffer_release(places);
 }
 
-/* Sums of what `places` says of the numbers of a source, as in rows of a LINEAR block. */
+/* Sums of the numbers of a source, as in rows of a LINEAR block. */
 static void expand_collect(expansion *e, const pyad_block *b)
 {
     const pyad_source *x = pyad_block_sources(e->from_tape, b);
     const pyad_layout *layout = pyad_store_at(e->from_tape, b->data);
     const size_t size = pyad_layout_size(layout);
-    double *places = places_of(e, layout, b->count);
-    size_t *first = room(e, (size_t)b->count + 2, sizeof *first);
+    pyad_groups groups;
     pyad_operand *terms = room(e, size, sizeof *terms);
-    if (!e->g.status) {
-        memset(first, 0, (b->count + 2) * sizeof *first);
-        for (size_t i = 0; i < size; i++)
-            first[(size_t)places[i] + 2]++;
-        for (size_t i = 2; i < (size_t)b->count + 2; i++)
-            first[i] += first[i - 1];
-        for (size_t i = 0; i < size; i++)
-            terms[first[(size_t)places[i] + 1]++] = source_operand(e, x, i);
-    }
+    if (pyad_layout_group(layout, b->count, &groups))
+        e->g.status = PYAD_ERROR_NO_MEMORY;
+    for (size_t i = 0; !e->g.status && i < size; i++)
+        terms[i] = source_operand(e, x, groups.numbers[i]);
+    const size_t *first = groups.first;
     for (size_t i = 0; !e->g.status && i < b->count; i++)
         set(e, b, i, many(e, PYAD_OP_SUM, first[i + 1] - first[i], terms + first[i]));
-    pyad_buffer_release(places);
-    pyad_buffer_release(first);
+    pyad_buffer_release(groups.first);
     pyad_buffer_release(terms);
 }
 

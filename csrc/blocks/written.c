@@ -122,24 +122,12 @@ static void write_map(writer *w)
     pyad_buffer_release(scratch);
 }
 
-/* Where each number of the contiguous side of a layout stands on the other, of `extent`
- * numbers: read off by the kernel, from an array in which each place holds its number. */
-static double *places_of(writer *w, const pyad_layout *layout, size_t extent)
-{
-    const size_t size = pyad_layout_size(layout);
-    double *places = room(w, size + extent, sizeof *places);
-    if (!places)
-        return NULL;
-    for (size_t i = 0; i < extent; i++)
-        places[size + i] = (double)i;
-    pyad_layout_read(layout, places + size, places);
-    return places;
-}
-
 static void write_spread(writer *w)
 {
-    double *places = places_of(w, pyad_store_at(w->tape, w->b->data), w->x->count);
-    for (size_t i = 0; i < w->b->count && node_room(w, 1); i++) {
+    double *places = pyad_layout_places(pyad_store_at(w->tape, w->b->data), w->x->count);
+    if (!places)
+        w->status = PYAD_ERROR_NO_MEMORY;
+    for (size_t i = 0; places && i < w->b->count && node_room(w, 1); i++) {
         write_number(w, w->x, (size_t)places[i], 1);
         end_node(w, PYAD_OP_POSITIVE, i);
     }
@@ -148,30 +136,18 @@ static void write_spread(writer *w)
 
 static void write_collect(writer *w)
 {
-    const pyad_layout *layout = pyad_store_at(w->tape, w->b->data);
-    const size_t size = pyad_layout_size(layout), count = w->b->count;
-    double *places = places_of(w, layout, count);
-    size_t *first = room(w, count + 2, sizeof *first);
-    size_t *terms = room(w, size, sizeof *terms);
-    if (!w->status) {
-        memset(first, 0, (count + 2) * sizeof *first);
-        for (size_t i = 0; i < size; i++)
-            first[(size_t)places[i] + 2]++;
-        for (size_t i = 2; i < count + 2; i++)
-            first[i] += first[i - 1];
-        for (size_t i = 0; i < size; i++)
-            terms[first[(size_t)places[i] + 1]++] = i;
-    }
-    for (size_t i = 0; !w->status && i < count; i++) {
+    pyad_groups groups;
+    w->status =
+        pyad_layout_group(pyad_store_at(w->tape, w->b->data), w->b->count, &groups);
+    const size_t *first = groups.first;
+    for (size_t i = 0; !w->status && i < w->b->count; i++) {
         if (!node_room(w, first[i + 1] - first[i]))
             break;
         for (size_t k = first[i]; k < first[i + 1]; k++)
-            write_number(w, w->x, terms[k], 1);
+            write_number(w, w->x, groups.numbers[k], 1);
         end_node(w, PYAD_OP_SUM, i);
     }
-    pyad_buffer_release(places);
-    pyad_buffer_release(first);
-    pyad_buffer_release(terms);
+    pyad_buffer_release(groups.first);
 }
 
 /* Constant terms are in the value only. */

@@ -19,13 +19,13 @@ enum draft_kind {
 
 typedef struct {
     uint8_t kind, op;
-    uint8_t live, active;
-    uint8_t steps;         /* of MAP: bit i says that operand i is a run */
-    uint8_t order;         /* of MAP */
-    uint8_t operands;      /* how many ONE and MAP have */
-    uint32_t first, count; /* its elements */
-    uint32_t a, b, c;      /* operands; of MANY the first in `arguments`, and how many */
-    uint32_t block;        /* of MAP and BLOCK: its number on the tape */
+    uint8_t live, active, decides; /* `decides`: a guard depends on it */
+    uint8_t steps;                 /* of MAP: bit i says that operand i is a run */
+    uint8_t order;                 /* of MAP */
+    uint8_t operands;              /* how many ONE and MAP have */
+    uint32_t first, count;         /* its elements */
+    uint32_t a, b, c; /* operands; of MANY the first in `arguments`, and how many */
+    uint32_t block;   /* of MAP and BLOCK: its number on the tape */
     uint32_t uses;
 } draft_node;
 
@@ -94,8 +94,10 @@ size_t draft_data_size(const pyad_tape *tape, const pyad_block *b);
 /* Calls `visit` for what the guards look at. */
 void draft_each_guarded(draft *d, draft_visitor *visit, void *data);
 /* passes.c */
-void draft_mark(draft *d);      /* `live`, `active`, `uses` */
-void draft_fold_sums(draft *d); /* chains of additions */
+void draft_mark(draft *d); /* `live`, `active`, `decides`, `uses` */
+/* Chains of additions, but for those that guards depend on: a tie comes out as it does
+ * where additions keep their order. */
+void draft_fold_sums(draft *d);
 void draft_multiply_add(draft *d);
 /* schedule.c */
 int draft_schedule(draft *d, pyad_program *program);

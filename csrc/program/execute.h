@@ -19,7 +19,8 @@ enum { NAME(TILE) = PYAD_TILE / LANES }; /* elements */
 #define EACH_LANE for (size_t l = 0; l < LANES; l++)
 #endif
 /* A zero adjoint passes nothing on, whatever the partial. In one lane it was asked
- * before. */
+ * before. In several the weights are computed first: where they are needed for some lanes
+ * only, compilers load them under a mask, which takes longer than the product. */
 #define PASSED(OWN, WEIGHT) (LANES > 1 && (OWN) == 0 ? 0 : (OWN) * (WEIGHT))
 
 /* ---- groups ----------------------------------------------------------------------- */
@@ -618,27 +619,37 @@ static const program_step *NAME(sweep_singles)(const program_step *first,
     if (t == first)                                                                      \
         return t;                                                                        \
     t--, own -= LANES;                                                                   \
-    goto *labels[t->code];
+    goto *labels[t->code]
 #else
-#define NEXT break;
+#define NEXT break
 #endif
     (void)loops;
     /* A zero adjoint passes nothing on, whatever the partial: asked here in one lane, by
-     * PASSED in several. */
-#define ACTIVE if (LANES > 1 || *own != 0)
+     * PASSED in several, where a copy of it would go through memory. */
+#define IF_PASSED                                                                        \
+    const double one = *own, *from = LANES == 1 ? &one : own;                            \
+    if (LANES > 1 || one != 0)
 #define SHARE(ENUM, PART, TO, WEIGHT, Y_)                                                \
-    if (NAME(is_light)(PYAD_OP_##ENUM))                                                  \
-        EACH_LANE                                                                        \
-        {                                                                                \
-            const double A = X[l], B = (Y_)[l], V = (v + (own - adjoints))[l];           \
-            (void)A, (void)B, (void)V;                                                   \
-            TO[l] += PASSED(own[l], WEIGHT);                                             \
-        }                                                                                \
-    else {                                                                               \
+    {                                                                                    \
         double weights[LANES];                                                           \
-        pyad_map_part(loops, PYAD_OP_##ENUM, PART, LANES, X, 1, Y_, 1,                   \
-                      v + (own - adjoints), weights);                                    \
-        EACH_LANE TO[l] += PASSED(own[l], weights[l]);                                   \
+        const double *result = v + (own - adjoints);                                     \
+        if (NAME(is_light)(PYAD_OP_##ENUM))                                              \
+            EACH_LANE                                                                    \
+            {                                                                            \
+                const double A = X[l], B = (Y_)[l], V = result[l];                       \
+                (void)A, (void)B, (void)V;                                               \
+                weights[l] = WEIGHT;                                                     \
+            }                                                                            \
+        else                                                                             \
+            pyad_map_part(loops, PYAD_OP_##ENUM, PART, LANES, X, 1, Y_, 1, result,       \
+                          weights);                                                      \
+        EACH_LANE TO[l] += PASSED(from[l], weights[l]);                                  \
+    }
+#define PRODUCT_SHARE(TO, WEIGHT)                                                        \
+    {                                                                                    \
+        double weights[LANES];                                                           \
+        EACH_LANE weights[l] = WEIGHT;                                                   \
+        EACH_LANE TO[l] += PASSED(from[l], weights[l]);                                  \
     }
 #define TO_X (adjoints + AT(t->a))
 #define TO_Y (adjoints + AT(t->b))
@@ -646,19 +657,35 @@ static const program_step *NAME(sweep_singles)(const program_step *first,
     if (t == first)
         return t;
     t--;
-    for (const double *own = adjoints + AT(results) - LANES;; t--, own -= LANES) {
+    for (double *own = adjoints + AT(results) - LANES;; t--, own -= LANES) {
         DISPATCH(t->code, labels)
         {
 #define UNARY(ENUM, NAME_, NUMPY, VALUE, DA, ...)                                        \
     ON(PYAD_OP_##ENUM * 8 + 1, on_a_##ENUM)                                              \
-    ACTIVE{SHARE(ENUM, PYAD_DA, TO_X, DA, X)} NEXT
+    {                                                                                    \
+        IF_PASSED { SHARE(ENUM, PYAD_DA, TO_X, DA, X) }                                  \
+    }                                                                                    \
+    NEXT;
 /* Both operands may be the same: one loop for each. */
 #define BINARY(ENUM, NAME_, NUMPY, VALUE, DA, DB, ...)                                   \
     ON(PYAD_OP_##ENUM * 8 + 1, on_a_##ENUM)                                              \
-    ACTIVE{SHARE(ENUM, PYAD_DA, TO_X, DA, Y)} NEXT ON(PYAD_OP_##ENUM * 8 + 2,            \
-                                                      on_b_##ENUM) ACTIVE{               \
-        SHARE(ENUM, PYAD_DB, TO_Y, DB, Y)} NEXT ON(PYAD_OP_##ENUM * 8 + 3, on_ab_##ENUM) \
-        ACTIVE{SHARE(ENUM, PYAD_DA, TO_X, DA, Y) SHARE(ENUM, PYAD_DB, TO_Y, DB, Y)} NEXT
+    {                                                                                    \
+        IF_PASSED { SHARE(ENUM, PYAD_DA, TO_X, DA, Y) }                                  \
+    }                                                                                    \
+    NEXT;                                                                                \
+    ON(PYAD_OP_##ENUM * 8 + 2, on_b_##ENUM)                                              \
+    {                                                                                    \
+        IF_PASSED { SHARE(ENUM, PYAD_DB, TO_Y, DB, Y) }                                  \
+    }                                                                                    \
+    NEXT;                                                                                \
+    ON(PYAD_OP_##ENUM * 8 + 3, on_ab_##ENUM)                                             \
+    {                                                                                    \
+        IF_PASSED                                                                        \
+        {                                                                                \
+            SHARE(ENUM, PYAD_DA, TO_X, DA, Y) SHARE(ENUM, PYAD_DB, TO_Y, DB, Y)          \
+        }                                                                                \
+    }                                                                                    \
+    NEXT;
 #define NARY(...)
 #include "../ops.def"
 #undef UNARY
@@ -666,16 +693,18 @@ static const program_step *NAME(sweep_singles)(const program_step *first,
 #undef NARY
 #define MULTIPLY_ADD(ENUM, MASK, SIGN, REST)                                             \
     ON(PROGRAM_##ENUM * 8 + MASK, on_##MASK##_##ENUM)                                    \
-    ACTIVE                                                                               \
     {                                                                                    \
-        if (MASK & 1)                                                                    \
-            EACH_LANE TO_X[l] += PASSED(own[l], SIGN Y[l]);                              \
-        if (MASK & 2)                                                                    \
-            EACH_LANE TO_Y[l] += PASSED(own[l], SIGN X[l]);                              \
-        if (MASK & 4)                                                                    \
-            EACH_LANE TO_Z[l] += REST own[l];                                            \
+        IF_PASSED                                                                        \
+        {                                                                                \
+            if (MASK & 1)                                                                \
+                PRODUCT_SHARE(TO_X, SIGN Y[l])                                           \
+            if (MASK & 2)                                                                \
+                PRODUCT_SHARE(TO_Y, SIGN X[l])                                           \
+            if (MASK & 4)                                                                \
+                EACH_LANE TO_Z[l] += REST from[l];                                       \
+        }                                                                                \
     }                                                                                    \
-    NEXT
+    NEXT;
 #define MULTIPLY_ADDS(ENUM, SIGN, REST)                                                  \
     MULTIPLY_ADD(ENUM, 1, SIGN, REST)                                                    \
     MULTIPLY_ADD(ENUM, 2, SIGN, REST)                                                    \
@@ -692,14 +721,17 @@ static const program_step *NAME(sweep_singles)(const program_step *first,
             ON(PROGRAM_FOLD * 8, on_others)
             return t + 1;
             ON_OTHERS(on_none)
-            NEXT
+            NEXT;
         }
+        if (LANES > 1) /* while it is at hand; one lane clears all at once */
+            EACH_LANE own[l] = 0;
         if (t == first)
             return t;
     }
 #undef NEXT
-#undef ACTIVE
+#undef IF_PASSED
 #undef SHARE
+#undef PRODUCT_SHARE
 #undef TO_X
 #undef TO_Y
 #undef TO_Z
@@ -707,6 +739,9 @@ static const program_step *NAME(sweep_singles)(const program_step *first,
 #undef X
 #undef Y
 #undef Z
+#undef DISPATCH
+#undef ON
+#undef ON_OTHERS
 
 /* The sweep from before `t` back to `first`; the last results are those before slot
  * `out`. Adjoints of results are zero before the first sweep and afterwards. */
@@ -719,7 +754,8 @@ static int NAME(sweep)(const pyad_program *p, const program_step *first,
             NAME(sweep_singles)(first, t, p->loops, v, adjoints, out);
         const size_t singles = (size_t)(t - from);
         out -= singles;
-        memset(adjoints + AT(out), 0, AT(singles) * sizeof *adjoints);
+        if (LANES == 1)
+            memset(adjoints + out, 0, singles * sizeof *adjoints);
         if (from == first)
             break;
         t = from - 1;

@@ -81,6 +81,12 @@ static void use(draft *d, uint32_t element, uint32_t count, void *data)
     n->uses++;
 }
 
+static void decide(draft *d, uint32_t element, uint32_t count, void *data)
+{
+    (void)count, (void)data;
+    owner_of(d, element)->decides = 1;
+}
+
 static void take_activity(draft *d, uint32_t element, uint32_t count, void *data)
 {
     (void)count;
@@ -99,9 +105,13 @@ void draft_mark(draft *d)
         if (!is_constant(d->outputs[i]))
             use(d, d->outputs[i], 1, NULL);
     draft_each_guarded(d, use, NULL);
-    for (size_t i = d->count; i-- > 0;)
+    draft_each_guarded(d, decide, NULL);
+    for (size_t i = d->count; i-- > 0;) {
         if (d->nodes[i].live)
             draft_each_operand(d, &d->nodes[i], use, NULL);
+        if (d->nodes[i].decides)
+            draft_each_operand(d, &d->nodes[i], decide, NULL);
+    }
 }
 
 /* An addition whose result goes into one addition only is a part of a longer sum. */
@@ -117,7 +127,8 @@ void draft_fold_sums(draft *d)
 {
     for (size_t i = d->count; i-- > 0;) {
         draft_node *top = &d->nodes[i];
-        if (!top->live || top->kind != DRAFT_ONE || top->op != PYAD_OP_ADD)
+        if (!top->live || top->decides || top->kind != DRAFT_ONE ||
+            top->op != PYAD_OP_ADD)
             continue;
         /* The terms, from the last to the first. */
         uint32_t *terms = d->arguments + d->argument_count;

@@ -430,7 +430,8 @@ static void emit_block(schedule *s, const draft_node *n, uint32_t out)
                              !is_constant(first) && owner_of(d, first)->active, 0};
     }
     const size_t bytes = draft_data_size(d->tape, b);
-    memcpy(p->store + p->store_length, pyad_store_at(d->tape, b->data), bytes);
+    if (bytes)
+        memcpy(p->store + p->store_length, pyad_store_at(d->tape, b->data), bytes);
     p->store_length += pyad_store_round(bytes);
     if (b->kind == PYAD_BLOCK_LINEAR)
         emit_linear(s, b);
@@ -544,7 +545,8 @@ static void settle(schedule *s)
     pyad_program *p = s->p;
     const uint32_t behind = (uint32_t)s->d->constant_count;
     p->constants = behind;
-    memcpy(p->constant, s->d->constants, behind * sizeof *p->constant);
+    if (behind)
+        memcpy(p->constant, s->d->constants, behind * sizeof *p->constant);
 #define SETTLE(X) ((X) = is_constant(X) ? (X) & ~CONSTANT_BIT : (X) + behind)
     for (size_t i = 0; i < p->step_count; i++) {
         program_step *t = &p->steps[i];
@@ -687,7 +689,8 @@ static int more_constants(draft *d, size_t more)
         pyad_buffer_new((d->constant_count + more + 1) * sizeof *d->constants);
     if (!constants)
         return PYAD_ERROR_NO_MEMORY;
-    memcpy(constants, d->constants, d->constant_count * sizeof *constants);
+    if (d->constant_count)
+        memcpy(constants, d->constants, d->constant_count * sizeof *constants);
     pyad_buffer_release(d->constants);
     d->constants = constants;
     return PYAD_OK;

@@ -51,6 +51,20 @@ static inline int is_array(const PyObject *x) { return Py_IS_TYPE(x, &Array_Type
 static inline Py_ssize_t *array_shape(ArrayObject *a) { return a->sides; }
 static inline Py_ssize_t *array_strides(ArrayObject *a) { return a->sides + a->ndim; }
 
+/* Where the next element stands, in C order; `at` is an index that the caller set to 0.
+ */
+static inline Py_ssize_t next_place(ArrayObject *a, Py_ssize_t *at, Py_ssize_t place)
+{
+    for (int i = a->ndim; i-- > 0;) {
+        place += array_strides(a)[i];
+        if (++at[i] < array_shape(a)[i])
+            break;
+        place -= at[i] * array_strides(a)[i];
+        at[i] = 0;
+    }
+    return place;
+}
+
 /* ---- storage.c -------------------------------------------------------------------- */
 
 /* A new constant storage, values unset; NULL with an exception. */
@@ -94,7 +108,8 @@ void storage_become_run(Storage *s, TapeObject *tape, uint32_t block, uint32_t s
 void storages_hold(TapeObject *tape);
 /* What made it, as a str for messages: "a leaf", or an operation. */
 PyObject *storage_origin(const Storage *s);
-/* Keep the values of all storages on the tape whose nodes are >= length. */
+/* Keep the values of all storages on the tape whose nodes are >= length, which are taken
+ * back: these storages count as ended. */
 void storages_settle(TapeObject *tape, size_t length);
 /* Add adjoints into the gradient of a leaf; -1 with an exception. */
 int storage_add_gradient(Storage *s, const double *adjoints);
@@ -110,39 +125,64 @@ PyObject *array_empty(TapeObject *tape, int ndim, const Py_ssize_t *shape);
 /* A contiguous array of a block just recorded; a Var if ndim is 0. */
 PyObject *array_of_block(TapeObject *tape, uint32_t block, int ndim,
                          const Py_ssize_t *shape);
-/* An ndarray over the values, as they are now: not to be handed out. */
+/* A Var for a node of a recording that the tape knows. */
+PyObject *var_of_node(TapeObject *tape, uint64_t generation, double value, uint32_t node);
+/* Anything as an Array: numbers, Vars, nested lists, object arrays; new reference. */
+ArrayObject *array_from(PyObject *x, const char *what);
+Py_ssize_t shape_size(int ndim, const Py_ssize_t *shape);
+/* -1 with an exception if a shape computed from others has more numbers than can be. */
+int shape_check(int ndim, const Py_ssize_t *shape);
+/* Lengths, or strides, as a tuple. */
+PyObject *shape_tuple(int ndim, const Py_ssize_t *sides);
+
+/* ---- array_parts.c ---------------------------------------------------------------- */
+
+/* An ndarray over memory as large as the storage, the part of it that the array shows. */
+PyArrayObject *array_view_of(ArrayObject *a, int type, void *data);
+/* One over the values, as they are now, and over the rows: not to be handed out. */
 PyArrayObject *array_values_view(ArrayObject *a);
+PyArrayObject *array_rows_view(ArrayObject *a);
 /* The values as an ndarray of its own. */
 PyObject *array_values(ArrayObject *a);
-/* The adjoints of its elements after a sweep of the tape, as an ndarray; of a leaf the
- * sum over all its registrations. */
-PyObject *array_adjoints(ArrayObject *a, TapeObject *tape);
 /* The part of the storage of `a` that an ndarray made of its values_view shows; NULL with
  * an exception, or *elsewhere = 1 and NULL if it shows other memory. */
 PyObject *array_of_view(ArrayObject *a, PyArrayObject *view, int *elsewhere);
 /* The variable at a place of the storage. */
 PyObject *array_element(ArrayObject *a, Py_ssize_t place);
-/* A Var for a node of a recording that the tape knows. */
-PyObject *var_of_node(TapeObject *tape, uint64_t generation, double value, uint32_t node);
+/* The elements of an array are going to be read as nodes of `tape`, on which a leaf
+ * registers itself; NULL: as constants. -1 with an exception. */
+int array_prepare_read(ArrayObject *a, TapeObject *tape);
 /* Values (float64) and rows (uint32) of an array, as ndarrays of its shape; a leaf
  * registers itself on `tape`. Rows of a constant are NULL. -1 with an exception. */
 int array_parts(ArrayObject *a, TapeObject *tape, PyArrayObject **values,
                 PyArrayObject **rows);
 /* An array of its own from such parts; rows NULL for a constant. */
 PyObject *array_of_parts(TapeObject *tape, PyArrayObject *values, PyArrayObject *rows);
+/* -1 with an exception if one of them is of a recording that has ended. */
+int array_check_rows(size_t count, const uint32_t *rows);
 /* A node is going to be referred to by itself: its block, if it has one, is marked. */
 void array_mark_node(TapeObject *tape, uint32_t node);
 void array_mark_rows(TapeObject *tape, size_t count, const uint32_t *rows);
+/* The sum of nothing, as a variable: it depends on what the nothing was computed from. */
+PyObject *var_of_empty_sum(TapeObject *tape);
 /* An array of operands, a constant if all of them are. */
 PyObject *array_of_operands(TapeObject *tape, int ndim, const Py_ssize_t *shape,
                             const pyad_operand *x);
-/* Anything as an Array: numbers, Vars, nested lists, object arrays; new reference. */
-ArrayObject *array_from(PyObject *x, const char *what);
-Py_ssize_t shape_size(int ndim, const Py_ssize_t *shape);
+
+/* ---- array_views.c ---------------------------------------------------------------- */
+
+/* The place of each element of the array in the storage, counted from its first: int64,
+ * of its shape. */
+PyObject *array_positions_of(ArrayObject *a);
+/* Read a shape, a tuple, into `sides`: how many, or -1 with an exception. */
 int shape_read(PyObject *shape, Py_ssize_t *sides);
 
+/* ---- array_attributes.c ----------------------------------------------------------- */
+
 extern PyGetSetDef array_getset[];
-extern PyMethodDef array_methods[], array_functions[];
+/* The adjoints of its elements after a sweep of the tape, as an ndarray; of a leaf the
+ * sum over all its registrations. */
+PyObject *array_adjoints(ArrayObject *a, TapeObject *tape);
 
 /* ---- array_operand.c -------------------------------------------------------------- */
 
@@ -154,6 +194,8 @@ typedef struct {
     double number;
     int ndim;
     const Py_ssize_t *shape;
+    int gathered;   /* its nodes, which stood one by one, are those of */
+    uint32_t block; /* this block now */
 } array_operand;
 
 /* Operands, at most 2 for most; TAPE NULL: the result is a constant. */
@@ -174,8 +216,10 @@ int array_operands_open(array_operands *o);
 void array_operands_undo(array_operands *o);
 /* The numbers of an operand as contiguous vector of the shape given, to which it
  * broadcasts; `scratch` is to be released after use. */
-int array_operand_vector(array_operands *o, const array_operand *x, int ndim,
+int array_operand_vector(array_operands *o, array_operand *x, int ndim,
                          const Py_ssize_t *shape, pyad_vector *v, void **scratch);
+/* The operation was recorded: what was gathered for it serves the next one, too. */
+void array_operands_keep(array_operands *o);
 /* Under detect_anomaly: raise on a value of the block that is not finite, remember where
  * its nodes come from. `shapes` is a tuple of those of its results. */
 int array_operands_watch(array_operands *o, uint32_t block, PyObject *shapes);
@@ -187,8 +231,7 @@ int broadcast_shapes(size_t count, const array_operand *x, int *ndim, Py_ssize_t
 
 /* ---- array_functions.c ------------------------------------------------------------ */
 
-/* The sum of nothing, as a variable: it depends on what the nothing was computed from. */
-PyObject *var_of_empty_sum(TapeObject *tape);
+extern PyMethodDef array_methods[], array_functions[];
 
 /* ---- array_operators.c ------------------------------------------------------------ */
 
@@ -196,10 +239,6 @@ PyObject *var_of_empty_sum(TapeObject *tape);
  * operand. `y` NULL for one argument. */
 PyObject *array_apply(int op, PyObject *x, PyObject *y);
 PyObject *array_matmul(PyObject *x, PyObject *y);
-PyObject *array_array_ufunc(PyObject *self, PyObject *args, PyObject *kwargs);
-/* `Var.__array_function__`: an Array, unless duals or arrays of objects are among the
- * arguments. */
-PyObject *handle_array_function(PyObject *self, PyObject *const *args, Py_ssize_t count);
 /* A dual, or an ndarray of objects. */
 int is_of_objects(PyObject *x);
 extern PyNumberMethods array_as_number;
@@ -209,6 +248,13 @@ int numpy_loops_load(void);
  * there is none (blas.c). */
 typedef int thread_count(void);
 thread_count *openblas_threads(void);
+
+/* ---- array_protocol.c ------------------------------------------------------------- */
+
+PyObject *array_array_ufunc(PyObject *self, PyObject *args, PyObject *kwargs);
+/* `Var.__array_function__`: an Array, unless duals or arrays of objects are among the
+ * arguments. */
+PyObject *handle_array_function(PyObject *self, PyObject *const *args, Py_ssize_t count);
 
 /* ---- guards.c --------------------------------------------------------------------- */
 
@@ -224,6 +270,12 @@ PyObject *array_subscript(PyObject *self, PyObject *key);
 int array_assign(PyObject *self, PyObject *key, PyObject *value);
 /* Put the numbers of `value`, of the same shape, in the place of those of `a`. */
 int array_store(ArrayObject *a, PyObject *value);
+
+/* ---- array_take.c ----------------------------------------------------------------- */
+
+/* a[key] for arrays of whole numbers in the leading dimensions: 1 with *result, or NULL
+ * and an exception; 0 if the key is of another kind. */
+int array_take(ArrayObject *a, PyObject *key, TapeObject *tape, PyObject **result);
 
 /* ---- array_rule.c ----------------------------------------------------------------- */
 

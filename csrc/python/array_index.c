@@ -110,9 +110,14 @@ static PyObject *copy_at(ArrayObject *a, PyObject *key)
     TapeObject *tape = storage_is_recorded(a->storage) ? a->storage->tape : tape_here();
     thread_state *thread = thread_here();
     PyArrayObject *values, *rows;
-    if (!thread || array_parts(a, thread->no_grad ? NULL : tape, &values, &rows) < 0)
+    PyObject *result;
+    if (!thread)
         return NULL;
-    PyObject *v = PyObject_GetItem((PyObject *)values, key), *r = NULL, *result = NULL;
+    if (array_take(a, key, thread->no_grad ? NULL : tape, &result))
+        return result;
+    if (array_parts(a, thread->no_grad ? NULL : tape, &values, &rows) < 0)
+        return NULL;
+    PyObject *v = PyObject_GetItem((PyObject *)values, key), *r = NULL;
     if (v && rows)
         r = PyObject_GetItem((PyObject *)rows, key);
     if (v && PyArray_Check(v) && (!rows || r)) {
@@ -124,13 +129,15 @@ static PyObject *copy_at(ArrayObject *a, PyObject *key)
                 array_of_parts(tape, (PyArrayObject *)flat, (PyArrayObject *)flat_rows);
         Py_XDECREF(flat);
         Py_XDECREF(flat_rows);
-    } else if (v && (!rows || r)) { /* one element, by a key such as ([0], 1) never is */
+    } else if (v && (!rows || r)) { /* one element, by an array without dimensions */
         double value = PyFloat_AsDouble(v);
-        unsigned long row = r ? PyLong_AsUnsignedLong(r) : 0;
+        Py_ssize_t row = r ? PyNumber_AsSsize_t(r, NULL) : 0;
+        uint64_t generation = row == ENDED_ROW                  ? FIRST_GENERATION
+                              : storage_is_recorded(a->storage) ? a->storage->generation
+                                                                : tape->generation;
         if (!PyErr_Occurred())
-            result =
-                row ? var_of_node(tape, a->storage->generation, value, (uint32_t)row - 1)
-                    : var_new(value, CONSTANT_GENERATION);
+            result = row ? var_of_node(tape, generation, value, (uint32_t)row - 1)
+                         : var_new(value, CONSTANT_GENERATION);
     }
     Py_XDECREF(v);
     Py_XDECREF(r);
@@ -181,6 +188,8 @@ static int prepare(ArrayObject *a, TapeObject *tape)
         raise_error(PYAD_ERROR_NO_MEMORY);
         return -1;
     }
+    if (!storage_is_recorded(s))
+        s->version++; /* of a leaf that counts as constant now */
     if (!tape && !storage_is_recorded(s))
         return 0;
     if (storage_is_recorded(s) && !storage_is_ended(s) && tape && s->tape != tape) {
@@ -242,22 +251,9 @@ static int store_var(ArrayObject *a, Py_ssize_t place, VarObject *x)
     return 0;
 }
 
-/* The view of the storage's own values, or rows, that `a` is. */
-static PyArrayObject *own_view(ArrayObject *a, int rows)
-{
-    npy_intp strides[NPY_MAXDIMS];
-    npy_intp width = rows ? sizeof(uint32_t) : sizeof(double);
-    char *data = rows ? (char *)a->storage->rows : (char *)a->storage->values;
-    for (int i = 0; i < a->ndim; i++)
-        strides[i] = array_strides(a)[i] * width;
-    return (PyArrayObject *)PyArray_New(
-        &PyArray_Type, a->ndim, array_shape(a), rows ? NPY_UINT32 : NPY_DOUBLE, strides,
-        data + a->offset * width, 0, NPY_ARRAY_WRITEABLE, NULL);
-}
-
 static int set_items(ArrayObject *a, int rows, PyObject *key, PyObject *items)
 {
-    PyArrayObject *view = own_view(a, rows);
+    PyArrayObject *view = rows ? array_rows_view(a) : array_values_view(a);
     int status = view ? PyObject_SetItem((PyObject *)view, key, items) : -1;
     Py_XDECREF(view);
     return status;

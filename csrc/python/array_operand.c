@@ -156,9 +156,7 @@ static int raise_shapes(size_t count, const array_operand *x)
 {
     PyObject *text = PyUnicode_FromString("");
     for (size_t i = 0; text && i < count; i++) {
-        PyObject *shape = PyTuple_New(x[i].ndim);
-        for (int k = 0; shape && k < x[i].ndim; k++)
-            PyTuple_SET_ITEM(shape, k, PyLong_FromSsize_t(x[i].shape[k]));
+        PyObject *shape = shape_tuple(x[i].ndim, x[i].shape);
         PyObject *longer =
             shape ? PyUnicode_FromFormat("%U%s%R", text, i ? " and " : "", shape) : NULL;
         Py_XDECREF(shape);
@@ -185,7 +183,7 @@ int broadcast_shapes(size_t count, const array_operand *x, int *ndim, Py_ssize_t
             else if (given != 1 && given != *side)
                 return raise_shapes(count, x);
         }
-    return 0;
+    return shape_check(*ndim, shape);
 }
 
 static int same_shape(const array_operand *x, int ndim, const Py_ssize_t *shape)
@@ -198,6 +196,13 @@ static int same_shape(const array_operand *x, int ndim, const Py_ssize_t *shape)
 
 /* ---- vectors ---------------------------------------------------------------------- */
 
+/* All of a block. */
+static pyad_vector vector_of_block(const TapeObject *tape, uint32_t block)
+{
+    const pyad_block *b = &tape->core->blocks[block];
+    return (pyad_vector){.node = b->start, .block = block, .step = 1, .count = b->count};
+}
+
 /* Strides of an array seen as of the shape it broadcasts to. */
 static void broadcast_strides(const ArrayObject *a, int ndim, int64_t *strides)
 {
@@ -209,45 +214,67 @@ static void broadcast_strides(const ArrayObject *a, int ndim, int64_t *strides)
     }
 }
 
-/* Nodes one by one: a LINEAR block makes a run of them. If that is the whole storage, the
- * storage becomes the run. */
-static int vector_of_rows(array_operands *o, ArrayObject *a, pyad_vector *v)
+static int is_whole(const ArrayObject *a)
 {
+    return a->contiguous && (size_t)a->size == a->storage->size;
+}
+
+/* The block that was made of the same storage for another operand, or PYAD_NO_BLOCK. */
+static uint32_t gathered_before(const array_operands *o, const ArrayObject *a)
+{
+    for (size_t i = 0; i < o->count; i++)
+        if (o->x[i].gathered && o->x[i].array->storage == a->storage)
+            return o->x[i].block;
+    return PYAD_NO_BLOCK;
+}
+
+/* Nodes one by one: a LINEAR block makes a run of them. If that is the whole storage, the
+ * storage becomes the run when the operation has been recorded. */
+static int vector_of_rows(array_operands *o, array_operand *x, pyad_vector *v)
+{
+    ArrayObject *a = x->array;
     PyArrayObject *values, *rows;
-    uint32_t block;
+    uint32_t block = is_whole(a) ? gathered_before(o, a) : PYAD_NO_BLOCK;
+    if (block != PYAD_NO_BLOCK) {
+        *v = vector_of_block(o->tape, block);
+        return 0;
+    }
     if (array_parts(a, o->tape, &values, &rows) < 0)
         return -1;
+    const size_t size = (size_t)a->size;
     const uint32_t *row = PyArray_DATA(rows);
-    int ended = 0;
-    for (Py_ssize_t i = 0; i < a->size; i++)
-        ended |= row[i] == ENDED_ROW;
-    if (ended)
-        raise_error(PYAD_ERROR_STALE, "of an element of an array");
-    int status =
-        ended ? 0
-              : pyad_block_linear(o->tape->core, (size_t)a->size, PyArray_DATA(values),
-                                  NULL, (size_t)a->size, row, NULL, &block);
-    if (status)
+    int status = array_check_rows(size, row);
+    if (status == 0)
+        status = pyad_block_linear(o->tape->core, size, PyArray_DATA(values), NULL, size,
+                                   row, NULL, &block);
+    if (status > 0)
         raise_error(status);
     Py_DECREF(values);
     Py_DECREF(rows);
-    if (status || ended)
+    if (status)
         return -1;
-    *v = (pyad_vector){.node = o->tape->core->blocks[block].start,
-                       .block = block,
-                       .step = 1,
-                       .count = (size_t)a->size};
-    Storage *s = a->storage;
-    if (a->contiguous && (size_t)a->size == s->size && s->tape == o->tape &&
-        s->generation == o->tape->generation)
-        storage_become_run(s, o->tape, block, v->node);
+    *v = vector_of_block(o->tape, block);
+    x->gathered = is_whole(a);
+    x->block = block;
     return 0;
 }
 
+void array_operands_keep(array_operands *o)
+{
+    for (size_t i = 0; i < o->count; i++) {
+        const array_operand *x = &o->x[i];
+        Storage *s = x->gathered ? x->array->storage : NULL;
+        if (s && s->rows && s->tape == o->tape && s->generation == o->tape->generation)
+            storage_become_run(s, o->tape, x->block,
+                               o->tape->core->blocks[x->block].start);
+    }
+}
+
 /* An array on the tape, of this shape or broadcast to it. */
-static int vector_of_nodes(array_operands *o, ArrayObject *a, int ndim,
+static int vector_of_nodes(array_operands *o, array_operand *x, int ndim,
                            const Py_ssize_t *shape, pyad_vector *v)
 {
+    ArrayObject *a = x->array;
     Storage *s = a->storage;
     int64_t sides[NPY_MAXDIMS], strides[NPY_MAXDIMS];
     uint32_t block;
@@ -258,7 +285,7 @@ static int vector_of_nodes(array_operands *o, ArrayObject *a, int ndim,
         .node = s->start, .block = s->block, .step = 1, .count = s->size};
     int64_t offset = a->offset;
     if (s->rows) {
-        if (vector_of_rows(o, a, &whole) < 0)
+        if (vector_of_rows(o, x, &whole) < 0)
             return -1;
         if (a->size == size) {
             *v = whole;
@@ -297,10 +324,7 @@ static int vector_of_nodes(array_operands *o, ArrayObject *a, int ndim,
         raise_error(status);
         return -1;
     }
-    *v = (pyad_vector){.node = o->tape->core->blocks[block].start,
-                       .block = block,
-                       .step = 1,
-                       .count = (size_t)size};
+    *v = vector_of_block(o->tape, block);
     return 0;
 }
 
@@ -323,7 +347,7 @@ static int vector_of_numbers(PyArrayObject *from, int ndim, const Py_ssize_t *sh
     return 0;
 }
 
-int array_operand_vector(array_operands *o, const array_operand *x, int ndim,
+int array_operand_vector(array_operands *o, array_operand *x, int ndim,
                          const Py_ssize_t *shape, pyad_vector *v, void **scratch)
 {
     *scratch = NULL;
@@ -346,7 +370,7 @@ int array_operand_vector(array_operands *o, const array_operand *x, int ndim,
     if (x->array) {
         ArrayObject *a = x->array;
         if (o->tape && a->storage->generation != CONSTANT_GENERATION)
-            return vector_of_nodes(o, a, ndim, shape, v);
+            return vector_of_nodes(o, x, ndim, shape, v);
         if (a->storage->lost) {
             raise_error(PYAD_ERROR_NO_MEMORY);
             return -1;
@@ -430,9 +454,7 @@ int array_operands_watch(array_operands *o, uint32_t block, PyObject *shapes)
 
 static int watch(array_operands *o, uint32_t block, int ndim, const Py_ssize_t *shape)
 {
-    PyObject *sides = PyTuple_New(ndim);
-    for (int i = 0; sides && i < ndim; i++)
-        PyTuple_SET_ITEM(sides, i, PyLong_FromSsize_t(shape[i]));
+    PyObject *sides = shape_tuple(ndim, shape);
     PyObject *shapes = sides ? PyTuple_Pack(1, sides) : NULL;
     int status = shapes ? array_operands_watch(o, block, shapes) : -1;
     Py_XDECREF(sides);
@@ -451,7 +473,9 @@ PyObject *array_operands_finish(array_operands *o, int status, uint32_t block, i
     } else if (thread && !(thread->anomaly && watch(o, block, ndim, shape) < 0)) {
         result = array_of_block(o->tape, block, ndim, shape);
     }
-    if (!result)
+    if (result)
+        array_operands_keep(o);
+    else
         array_operands_undo(o);
     return result;
 }

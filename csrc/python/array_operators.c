@@ -171,16 +171,12 @@ static sides_of_matrix matrix_sides(const array_operand *x, int left)
 
 /* The operand as matrices of one stack: where it stands if that is regular, else a
  * contiguous copy of the full stack. */
-static int read_stack(array_operands *o, const array_operand *x, sides_of_matrix side,
-                      int left, int batch_ndim, const Py_ssize_t *batch, stack *s,
-                      void **scratch)
+static int read_stack(array_operands *o, array_operand *x, sides_of_matrix side, int left,
+                      int batch_ndim, const Py_ssize_t *batch, stack *s, void **scratch)
 {
     ArrayObject *a = x->array;
     int on_tape = a && o->tape && a->storage->generation != CONSTANT_GENERATION;
     Py_ssize_t shape[NPY_MAXDIMS], size = side.rows * side.columns;
-    int full = side.batch_ndim == batch_ndim;
-    for (int i = 0; full && i < batch_ndim; i++)
-        full = x->shape[i] == batch[i];
     *scratch = NULL;
     if (on_tape && side.batch_ndim == 0 && !a->storage->rows) {
         /* one matrix, or vector, with strides that are not negative */
@@ -206,27 +202,20 @@ static int read_stack(array_operands *o, const array_operand *x, sides_of_matrix
         shape[ndim++] = side.rows;
     if (!side.vector || left)
         shape[ndim++] = side.columns;
-    (void)full;
     s->matrix = (pyad_matrix){0, side.batch_ndim ? size : 0, side.columns, 1};
     return array_operand_vector(o, x, ndim, shape, &s->v, scratch);
 }
 
 static PyObject *raise_matmul(const array_operand *x)
 {
-    PyObject *shapes[2] = {NULL, NULL};
-    for (int i = 0; i < 2; i++) {
-        shapes[i] = PyTuple_New(x[i].ndim);
-        for (int k = 0; shapes[i] && k < x[i].ndim; k++)
-            PyTuple_SET_ITEM(shapes[i], k, PyLong_FromSsize_t(x[i].shape[k]));
-    }
-    PyObject *text = shapes[0] && shapes[1]
-                         ? PyUnicode_FromFormat("%R @ %R", shapes[0], shapes[1])
-                         : NULL;
+    PyObject *left = shape_tuple(x[0].ndim, x[0].shape);
+    PyObject *right = shape_tuple(x[1].ndim, x[1].shape);
+    PyObject *text = left && right ? PyUnicode_FromFormat("%R @ %R", left, right) : NULL;
     if (text)
         raise_error(PYAD_ERROR_MATMUL, message_text(text));
     Py_XDECREF(text);
-    Py_XDECREF(shapes[0]);
-    Py_XDECREF(shapes[1]);
+    Py_XDECREF(left);
+    Py_XDECREF(right);
     return NULL;
 }
 
@@ -253,6 +242,8 @@ static PyObject *multiply_stacks(array_operands *o)
         shape[ndim++] = a.rows;
     if (!b.vector)
         shape[ndim++] = b.columns;
+    if (shape_check(ndim, shape) < 0)
+        return NULL;
     Py_ssize_t size = shape_size(ndim, shape);
     if (array_operands_open(o) < 0)
         return NULL;

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 CSRC = Path(__file__).resolve().parent.parent
-FILES = ("twofold.h", "accurate.c", "special.c", "normal.c", "logspace.c", "number.h")
+FILES = ("twofold.h", "accurate.c", "special.c", "normal.c", "logspace.c", "many.c", "number.h")
 OPERATOR = re.compile(r"#define (?!PYAD_)")
 NAMES = (
     re.compile(r"#(?:if[^\n]*\n)?\s*#?\s*define (\w+)"),

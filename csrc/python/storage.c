@@ -129,6 +129,8 @@ void storages_settle(TapeObject *tape, size_t length)
         unlink_run(s);
         s->lost = !kept;
         s->values = kept;
+        if (length) /* taken back, while its recording goes on */
+            s->generation = FIRST_GENERATION;
     }
 }
 

@@ -183,6 +183,7 @@ void tape_take_back(TapeObject *tape, size_t length, size_t arguments, size_t le
                  tape->array_leaves[tape->array_leaf_count - 1].start >= length));
     storages_settle(tape, length);
     unregister(tape, leaf_count);
+    storages_unregister(tape, length);
     pyad_tape_truncate(tape->core, length, arguments);
     if (guarding_tapes && guard_note_line(tape) < 0)
         PyErr_Clear();

@@ -21,6 +21,7 @@ from pyad.array._common import (
 from pyad.array._convert import parts_of
 from pyad.array._guards import decide_order, decide_search, kept, peek
 from pyad.array._reductions import mean
+from pyad.array._rules import Rule, plus
 from pyad.array._structure import rearranged, viewed
 
 __all__ = ["FUNCTIONS"]
@@ -225,6 +226,16 @@ def _convolve_vjp(adjoints: Any, outputs: Any, inputs: Any) -> Any:
     return np.convolve(g, v[::-1], "valid"), np.convolve(g, a[::-1], "valid")
 
 
+def _convolve_jvp(tangents: Any, outputs: Any, inputs: Any) -> Any:
+    (a, v), (da, dv) = inputs, tangents
+    one = None if da is None else np.convolve(da, v)
+    other = None if dv is None else np.convolve(a, dv)
+    return [plus(one, other)]
+
+
+_CONVOLVE = Rule(_convolve_vjp, _convolve_jvp)
+
+
 def _mode_number(mode: Any) -> str:
     modes = ("valid", "same", "full")
     if mode in (0, 1, 2):
@@ -245,7 +256,7 @@ def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
         a, v = v, a
     product = np.convolve(peek(a), peek(v))
     (full,) = _handle._array_call(
-        "convolve", (product,), lambda a, v: (np.convolve(a, v),), _convolve_vjp, (a, v)
+        "convolve", (product,), lambda a, v: (np.convolve(a, v),), _CONVOLVE, (a, v)
     )
     full = lifted(full)
     if mode == "full":

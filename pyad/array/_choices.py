@@ -33,6 +33,7 @@ from pyad.array._guards import (
     decide_members,
     decide_order,
     decide_search,
+    decide_turns,
     guarding,
     is_finite,
     is_nan,
@@ -42,7 +43,7 @@ from pyad.array._guards import (
     truth,
     without_nan,
 )
-from pyad.array._structure import rearranged
+from pyad.array._structure import rearranged, viewed
 
 __all__ = ["FUNCTIONS", "OF_VALUES", "clip", "nan_to_num", "sort", "where"]
 
@@ -183,7 +184,7 @@ def unique(
     if axis is None or ar.ndim == 1:
         _decide_every_order(ar.reshape(-1), 0)
     else:
-        read(ar)
+        _decide_lines(ar, axis)
     first = found[1]
     if axis is None:
         result = ar.reshape(-1)[first]
@@ -192,6 +193,15 @@ def unique(
         result = rearranged(lambda v: np.take(v, first, axis=k), ar)
     rest = found[1:] if return_index else found[2:]
     return (result, *rest) if rest else result
+
+
+def _decide_lines(a: Any, axis: int) -> None:
+    """Keep the order of the subarrays along an axis, as `np.unique` compares them."""
+    if not guarding() or a.size == 0:
+        return
+    lines = viewed(lambda v: np.moveaxis(v, axis, 0), a).reshape(a.shape[axis], -1)
+    keys = [lines[:, j] for j in reversed(range(lines.shape[1]))]
+    decide_lexical(keys, np.lexsort([peek(key) for key in keys]))
 
 
 def _unique_sorts() -> bool:
@@ -207,8 +217,10 @@ def unique_values(x: Any) -> Any:
 def unwrap(p: Any, discont: Any = None, axis: Any = -1, *, period: Any = 2 * np.pi) -> Any:
     """`np.unwrap`: the correction is a constant."""
     p = lifted(p, "np.unwrap")
-    v = p.value
-    return p + (np.unwrap(v, discont, axis, period=values(period)) - v)
+    period = values(period)
+    correction = np.unwrap(peek(p), discont, axis, period=period) - peek(p)
+    decide_turns(p, correction, discont, axis, period)
+    return p + correction
 
 
 def round_(a: Any, decimals: Any = 0, out: Any = None) -> Any:
@@ -322,6 +334,23 @@ def _keep_digitize(found: Any, x: Any, bins: Any, right: Any = False) -> None:
         decide_search(bins, x, np.asarray(found), "left" if right else "right")
 
 
+def _keep_histogram(
+    found: Any,
+    a: Any,
+    bins: Any = 10,
+    range: Any = None,
+    density: Any = None,
+    weights: Any = None,
+) -> None:
+    if np.ndim(bins) != 1 or is_variable(bins):
+        read(a, bins, range)  # edges that depend on the values
+        return
+    edges, a = np.asarray(bins, np.float64), lifted(a).reshape(-1)
+    decide_search(edges, a, np.searchsorted(edges, peek(a), "right"), "right")
+    if a.size:
+        kept("==", a, edges[-1])  # which belongs to the last bin
+
+
 def _keep_truth(found: Any, a: Any, *args: Any, **options: Any) -> None:
     truth(a)
     if "where" in options:
@@ -363,6 +392,7 @@ _KEEP: dict[str, Callable[..., Any]] = {
     "lexsort": _keep_lexsort,
     "searchsorted": _keep_search,
     "digitize": _keep_digitize,
+    "histogram": _keep_histogram,
     **dict.fromkeys(
         ("nonzero", "flatnonzero", "argwhere", "count_nonzero", "all", "any"), _keep_truth
     ),

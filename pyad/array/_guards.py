@@ -29,7 +29,10 @@ __all__ = [
     "decide_members",
     "decide_order",
     "decide_ranks",
+    "decide_running",
+    "decide_scale",
     "decide_search",
+    "decide_turns",
     "decide_ufunc",
     "guarding",
     "is_finite",
@@ -232,6 +235,19 @@ def decide_extreme(lines: Any, chosen: Any, *, largest: bool) -> None:
         is_nan(lines)
 
 
+def decide_running(a: Any, best: Any, axis: Any, *, largest: bool) -> None:
+    """Keep at which places the running extreme `best` of `a` is a new one."""
+    if not guarding() or a.size == 0 or a.shape[axis] < 2:
+        return
+    before, here = _last(best, axis)[..., :-1], _last(a, axis)[..., 1:]
+    if not largest:
+        before, here = here, before
+    kept("<", before, here)
+    kept("<=", here, before)
+    if np.isnan(peek(best)).any():
+        is_nan(a)
+
+
 # ---- sets ----------------------------------------------------------------------------------------
 
 
@@ -259,6 +275,34 @@ def decide_close(
     if equal_nan:
         is_nan(a)
         is_nan(b)
+
+
+# ---- numbers ---------------------------------------------------------------------------------
+
+
+def decide_scale(x: Any, exponent: Any) -> None:
+    """Keep that these are the exponents of `np.frexp(x)`."""
+    if not guarding() or x.size == 0:
+        return
+    size = _size(x)
+    low, high = (np.ldexp(1.0, exponent - k) for k in (1, 0))
+    regular = kept("<=", low, size) & kept("<", size, high)
+    if not np.all(regular):  # 0, infinities, NaN: and the largest, whose bound overflows
+        kept("==", x, peek(x))
+        is_nan(x)
+
+
+def decide_turns(p: Any, correction: Any, discont: Any, axis: int, period: Any) -> None:
+    """Keep that `np.unwrap` adds these corrections to `p`."""
+    if not guarding() or p.size == 0 or p.shape[axis] < 2:
+        return
+    steps, jumps = np.diff(p, axis=axis), np.diff(correction, axis=axis)
+    small = kept("<", _size(steps), period / 2 if discont is None else discont)
+    if np.all(small):
+        return
+    near = _size((steps + jumps)[~small])
+    if not np.all(kept("<", near, period / 2)):
+        read(p)  # a step of half a period, or NaN
 
 
 # ---- ufuncs --------------------------------------------------------------------------------------

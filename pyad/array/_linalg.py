@@ -29,7 +29,7 @@ import numpy as np
 from pyad import _handle
 from pyad._binding import error
 from pyad._handle import Array, Var
-from pyad.array._guards import guarding, read
+from pyad.array._guards import guarding, kept, read
 from pyad.array._rules import (
     Rule,
     apply,
@@ -40,6 +40,7 @@ from pyad.array._rules import (
     operand,
     plain,
     plus,
+    seen,
     shape_of,
     total,
     transposed,
@@ -112,14 +113,16 @@ def _reciprocal(x: Any, zero: Any = None) -> Any:
 
 def _gaps(w: Any, scale: Any) -> Any:
     """F[i, j] = 1 / (w[j] - w[i]), and 0 where they agree up to rounding of `scale`."""
-    values = plain(w)
-    tolerance = 4 * _EPS * values.shape[-1] * scale
+    values = seen(w)
+    tolerance = 4 * _EPS * shape_of(w)[-1] * scale
     equal = np.abs(values[..., None, :] - values[..., :, None]) <= tolerance
     return _reciprocal(w[..., None, :] - w[..., :, None], equal)
 
 
-def _largest(values: Any) -> Any:
-    return np.max(np.abs(values), axis=-1, initial=0.0)[..., None, None]
+def _largest(x: Any) -> Any:
+    if shape_of(x)[-1] == 0:
+        return np.zeros((*shape_of(x)[:-1], 1, 1))
+    return np.max(np.abs(seen(x)), axis=-1, keepdims=True)[..., None]
 
 
 def _known(
@@ -285,6 +288,10 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     else:
         residuals = values[1]
     s = svdvals(a)
+    if guarding() and shape_of(s)[0]:  # which singular values count
+        least = _EPS * max(shape_of(a)) if rcond is None or rcond == -1 else rcond
+        if np.count_nonzero(kept("<", least * s[:1], s)) != rank:
+            read(a)
     return (x[:, 0] if len(shape_of(b)) == 1 else x), residuals, rank, s
 
 
@@ -293,8 +300,9 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
 
 def _cofactors(a: Any) -> Any:
     """D det / da: det * inv.T, and from the singular values where a matrix is singular."""
-    lengths = np.prod(np.sqrt(np.sum(plain(a) ** 2, axis=-1)), axis=-1)  # Hadamard's bound
-    if np.all(np.abs(np.linalg.det(plain(a))) > 1e-12 * lengths):
+    rows = np.sqrt(np.sum(seen(a) ** 2, axis=-1))
+    lengths = np.prod(rows, axis=-1)  # Hadamard's bound
+    if np.all(np.abs(np.linalg.det(seen(a))) > 1e-12 * lengths):
         return _over(det(a)) * T(inv(a))
     u, s, vh = svd(a, full_matrices=False)
     n = shape_of(a)[-1]
@@ -326,8 +334,8 @@ def det(a: Any) -> Any:
 
 
 _LOGDET = Rule(
-    lambda g, out, given: [_over(g[0]) * T(inv(given[0]))],
-    lambda t, out, given: [total(t[0] * T(inv(given[0])), (-1, -2))],
+    lambda g, out, given: [_over(g[1]) * T(inv(given[0]))],
+    lambda t, out, given: [0.0 * out[0], total(t[0] * T(inv(given[0])), (-1, -2))],
 )
 
 
@@ -335,15 +343,10 @@ def slogdet(a: Any) -> Any:
     """Sign (plain numbers: it is constant) and logarithm of the determinant."""
     a = _matrix(a, "np.linalg.slogdet")
     values = np.linalg.slogdet(_handle._peek(a))
-    signs: list[Any] = []
-
-    def again(numbers: Any) -> Any:
-        there = np.linalg.slogdet(numbers)
-        signs[:] = [there[0]]
-        return there[1]
-
-    value = _known(values[1], again, lambda _: np.array_equal(signs[0], values[0]))
-    (log,) = apply("slogdet", value, _LOGDET, a)
+    value = _known(tuple(values), lambda x: tuple(np.linalg.slogdet(x)))
+    sign, log = apply("slogdet", value, _LOGDET, a)
+    if guarding():
+        kept("==", sign, values[0])
     return type(values)(values[0], log)
 
 
@@ -447,14 +450,14 @@ def qr(a: Any, mode: Any = "reduced") -> Any:
 
 def _eigh_vjp(g: Any, out: Any, given: Any) -> Any:
     w, v = out
-    f = _gaps(w, _largest(plain(w)))
+    f = _gaps(w, _largest(w))
     return [_symmetric(v @ (_diagonal_matrix(g[0]) + f * (T(v) @ g[1])) @ T(v))]
 
 
 def _eigh_jvp(t: Any, out: Any, given: Any) -> Any:
     w, v = out
     p = T(v) @ _symmetric(t[0]) @ v
-    return [_diagonal(p), v @ (_gaps(w, _largest(plain(w))) * p)]
+    return [_diagonal(p), v @ (_gaps(w, _largest(w)) * p)]
 
 
 _EIGH = Rule(_eigh_vjp, _eigh_jvp)
@@ -491,14 +494,14 @@ def eigvalsh(a: Any, UPLO: Any = "L") -> Any:  # noqa: N803
 def _eig_vjp(g: Any, out: Any, given: Any) -> Any:
     w, v = out
     free = g[1] - v * total(v * g[1], -2, True)
-    f = _gaps(w, _largest(plain(w)))
+    f = _gaps(w, _largest(w))
     return [solve(T(v), (_diagonal_matrix(g[0]) + f * (T(v) @ free)) @ T(v))]
 
 
 def _eig_jvp(t: Any, out: Any, given: Any) -> Any:
     w, v = out
     p = solve(v, t[0] @ v)
-    d = v @ (_gaps(w, _largest(plain(w))) * p)
+    d = v @ (_gaps(w, _largest(w)) * p)
     return [_diagonal(p), d - v * total(v * d, -2, True)]
 
 
@@ -535,12 +538,12 @@ def _svd_vjp(g: Any, out: Any, given: Any) -> Any:
     u, s, vh = out
     v, gv = T(vh), T(g[2])
     m, n, k = shape_of(u)[-2], shape_of(v)[-2], shape_of(s)[-1]
-    f = _gaps(s * s, _largest(plain(s)) ** 2)
+    f = _gaps(s * s, _largest(s) ** 2)
     left, right = T(u) @ g[0], T(v) @ gv
     row, column = s[..., None, :], s[..., :, None]
     core = (f * (left - T(left))) * row + column * (f * (right - T(right)))
     share = u @ (core + _diagonal_matrix(g[1])) @ vh
-    over = _reciprocal(s, plain(s) <= k * _EPS * _largest(plain(s))[..., 0])[..., None, :]
+    over = _reciprocal(s, seen(s) <= k * _EPS * _largest(s)[..., 0])[..., None, :]
     if m > k:
         share = share + ((g[0] - u @ left) * over) @ vh
     if n > k:
@@ -552,13 +555,13 @@ def _svd_jvp(t: Any, out: Any, given: Any) -> Any:
     u, s, vh = out
     v = T(vh)
     m, n, k = shape_of(u)[-2], shape_of(v)[-2], shape_of(s)[-1]
-    f = _gaps(s * s, _largest(plain(s)) ** 2)
+    f = _gaps(s * s, _largest(s) ** 2)
     row, column = s[..., None, :], s[..., :, None]
     right, left = t[0] @ v, T(t[0]) @ u
     p = T(u) @ right
     du = u @ (f * (p * row + column * T(p)))
     dv = v @ (f * (column * p + T(p) * row))
-    over = _reciprocal(s, plain(s) <= k * _EPS * _largest(plain(s))[..., 0])[..., None, :]
+    over = _reciprocal(s, seen(s) <= k * _EPS * _largest(s)[..., 0])[..., None, :]
     if m > k:
         du = du + (right - u @ p) * over
     if n > k:

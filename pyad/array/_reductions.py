@@ -34,10 +34,9 @@ from pyad.array._guards import (
     is_nan,
     kept,
     peek,
-    read,
     truth,
 )
-from pyad.array._structure import viewed
+from pyad.array._structure import rearranged, viewed
 
 __all__ = ["FUNCTIONS", "logsumexp", "shift_of", "sum"]
 
@@ -369,7 +368,7 @@ def _extreme(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
         if "where" in options:
             chosen &= np.asarray(options["where"], bool)
         if guarding():
-            _keep_extreme(a, chosen, axis, options, largest=name.endswith("max"))
+            _keep_extreme(a, best, chosen, axis, options, largest=name.endswith("max"))
         result = _mean_of_chosen(best, chosen, rows, axis, shape, tape)
         return into(out, scalar(result))
 
@@ -379,16 +378,23 @@ def _extreme(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _keep_extreme(
-    a: Any, chosen: Any, axis: Any, options: dict[str, Any], *, largest: bool
+    a: Any, best: Any, chosen: Any, axis: Any, options: dict[str, Any], *, largest: bool
 ) -> None:
     a = lifted(a)
-    if options:
-        read(a)
-        return
+    if "where" in options:
+        a = choose_rows(
+            np.broadcast_to(options["where"], a.shape), a, -np.inf if largest else np.inf
+        )
     axes = normal_axes(axis, a.ndim)
     lines = chosen.transpose([k for k in range(a.ndim) if k not in axes] + list(axes))
     rest = _last_first(a, axes)
-    decide_extreme(rest, lines.reshape(rest.shape), largest=largest)
+    lines = lines.reshape(rest.shape)
+    if "initial" in options:  # one more of each line, which wins where nothing else does
+        first = np.full((*rest.shape[:-1], 1), options["initial"], np.float64)
+        rest = rearranged(lambda v, w: np.concatenate([v, w], axis=-1), rest, first)
+        wins = (best == options["initial"]).reshape(first.shape)
+        lines = np.concatenate([lines, wins], axis=-1)
+    decide_extreme(rest, lines, largest=largest)
 
 
 def parted(found: Any, rows: Any, shape: tuple[int, ...], tape: Any) -> Any:

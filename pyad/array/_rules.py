@@ -22,7 +22,7 @@ from pyad import _handle
 from pyad._binding import error
 from pyad._handle import Array, Dual, Var
 from pyad.array._convert import as_array
-from pyad.array._guards import guarding, kept
+from pyad.array._guards import guarding, kept, read
 from pyad.array._structure import rearranged, viewed
 
 __all__ = [
@@ -59,6 +59,8 @@ class Rule:
         self.jvp = jvp
 
     def __call__(self, adjoints: _Tuple, outputs: _Tuple, inputs: _Tuple) -> Sequence[Any]:
+        if all(type(g) is np.ndarray and not g.any() for g in adjoints):
+            return [None] * len(inputs)  # a sweep goes no further, be it a singular matrix
         return self._vjp(adjoints, outputs, inputs)
 
 
@@ -133,7 +135,12 @@ def apply(name: str, value: Callable[..., Any], rule: Rule, *inputs: Any) -> tup
             values = (values,)
         return tuple([np.array(v, dtype=np.float64, order="C", ndmin=0) for v in values])
 
-    values = compute(*[_handle._peek(x) for x in operands])
+    try:
+        values = compute(*[_handle._peek(x) for x in operands])
+    except Exception:  # which depends on the values: who catches it has decided by them
+        if guarding():
+            read(*operands)
+        raise
     if not is_variable(*operands):
         return tuple([v[()] for v in values])
     results = _handle._array_call(name, values, compute, rule, operands)

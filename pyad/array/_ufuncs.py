@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,14 @@ from pyad.array._common import (
 )
 from pyad.array._complex import ComplexArray
 from pyad.array._convert import parts_of
-from pyad.array._guards import decide_ufunc, guarding, kept, peek, read, truth
+from pyad.array._guards import (
+    decide_running,
+    decide_scale,
+    decide_ufunc,
+    kept,
+    peek,
+    truth,
+)
 from pyad.array._structure import viewed
 from pyad.scipy import form_of_ufunc
 
@@ -43,24 +50,21 @@ def _heaviside(x1: Any, x2: Any) -> Any:
     return scalar(choose_rows(zero, x2, step))
 
 
-def _same_slope(x: Any, found: Any) -> Any:
-    """These values, each depending on an element of `x` with derivative 1."""
-    _, rows, tape = parts_of(lifted(x), "a ufunc")
-    if rows is None:
-        return scalar(lifted(found))
-    return scalar(lifted(_handle._array_linear(found, None, rows, None, tape)))
-
-
 def _modf(x: Any) -> Any:
     """`np.modf`: the fractional part has the derivative, the whole part has 0."""
     x = lifted(x)
-    return _same_slope(x, np.modf(x.value)[0]), apply("trunc", x)
+    part = apply("fmod", x, 1.0)
+    infinite = np.asarray(kept("==", x, np.inf)) | np.asarray(kept("==", x, -np.inf))
+    if infinite.any():  # which have no fraction
+        part = choose_rows(~infinite, part, 0.0)
+    return scalar(lifted(part)), apply("trunc", x)
 
 
 def _frexp(x: Any) -> Any:
     """`np.frexp`: the exponents are plain whole numbers."""
     x = lifted(x)
-    exponent = np.frexp(x.value)[1]
+    exponent = np.frexp(peek(x))[1]
+    decide_scale(x, exponent)
     return x * np.ldexp(1.0, -exponent), exponent
 
 
@@ -176,13 +180,14 @@ def _running_extreme(ufunc: Any, a: Any, axis: Any) -> Any:
     if rows is None:
         return lifted(best)
     k = normal_axis(axis, found.ndim)
-    if guarding():
-        read(a)
     at = np.arange(found.shape[k]).reshape(tuple(-1 if i == k else 1 for i in range(found.ndim)))
     before = np.take(best, np.maximum(np.arange(found.shape[k]) - 1, 0), axis=k)
     new = (best != before) & ~(np.isnan(best) & np.isnan(before))
     place = np.maximum.accumulate(np.where(new, at, 0), axis=k)
-    return _reductions.parted(best, np.take_along_axis(rows, place, axis=k), best.shape, tape)
+    rows = np.take_along_axis(rows, place, axis=k)
+    result = _reductions.parted(best, rows, best.shape, tape)
+    decide_running(lifted(a), result, k, largest=ufunc is np.maximum)
+    return result
 
 
 def _accumulate(ufunc: Any, a: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Any:
@@ -232,10 +237,8 @@ def _outer(ufunc: Any, a: Any, b: Any, **options: Any) -> Any:
     return array_ufunc(ufunc, "__call__", left, b, **options)
 
 
-def _add_at(ufunc: Any, target: Any, indices: Any, b: Any = None) -> None:
-    """`np.add.at`, `np.subtract.at`: places that are named twice get both."""
-    if ufunc not in (np.add, np.subtract):
-        raise error("NO_UFUNC", ufunc.__name__, ".at")
+def _at(ufunc: Any, target: Any, indices: Any, b: Any = None) -> None:
+    """`ufunc.at`: places that are named twice are changed twice."""
     if not isinstance(target, Array):
         if is_variable(b):
             raise error("WOULD_LOSE_DERIVATIVE")
@@ -243,11 +246,36 @@ def _add_at(ufunc: Any, target: Any, indices: Any, b: Any = None) -> None:
         return
     key = tuple(map(values, indices)) if isinstance(indices, tuple) else values(indices)
     places = np.arange(target.size).reshape(target.shape)[key]
-    given = viewed(np.broadcast_to, lifted(b), np.shape(places))
-    if ufunc is np.subtract:
-        given = lifted(-given)
-    added = lifted(_bincount(np.ravel(places), lifted(given).reshape(-1), target.size))
-    target[...] = target + added.reshape(target.shape)
+    flat = np.ravel(places)
+    given = None
+    if b is not None:
+        given = lifted(viewed(np.broadcast_to, lifted(b), np.shape(places))).reshape(-1)
+    target = target.reshape(-1) if target.ndim == 0 else target
+    if ufunc in (np.add, np.subtract):
+        _sum_at(ufunc, target, flat, given)
+        return
+    for turn in _turns(flat):
+        at = np.unravel_index(flat[turn], target.shape)
+        more = () if given is None else (given[turn],)
+        target[at] = ufunc(target[at], *more)
+
+
+def _turns(places: Any) -> Sequence[Any]:
+    """Positions in `places`, those that name a place for the first time, the second time ..."""
+    order = np.argsort(places, kind="stable")
+    new = np.ones(places.size, bool)
+    new[1:] = places[order][1:] != places[order][:-1]
+    start = np.maximum.accumulate(np.where(new, np.arange(places.size), 0))
+    rank = np.empty(places.size, int)
+    rank[order] = np.arange(places.size) - start
+    return np.split(np.argsort(rank, kind="stable"), np.cumsum(np.bincount(rank))[:-1])
+
+
+def _sum_at(ufunc: Any, target: Array, places: Any, given: Any) -> None:
+    """`np.add.at`, `np.subtract.at`: what goes to one place is summed first."""
+    named, owner = np.unique(places, return_inverse=True)
+    at = np.unravel_index(named, target.shape)
+    target[at] = ufunc(target[at], _bincount(owner, given, named.size))
 
 
 def _bincount(places: Any, weights: Array, size: int) -> Any:
@@ -281,7 +309,7 @@ def array_ufunc(ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
     if method == "outer":
         return _outer(ufunc, *inputs, **options)
     if method == "at":
-        return _add_at(ufunc, *inputs)
+        return _at(ufunc, *inputs)
     raise error("NO_UFUNC", ufunc.__name__, f".{method}")
 
 

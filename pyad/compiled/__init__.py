@@ -12,12 +12,14 @@ argument whose state cannot be followed), the function is evaluated as the trans
 call; a warning says so, once.
 
 Reading path: `_arguments` (layouts), `_program` (one recording), `_recordings` (which of them
-fits), `_compiled` (the derivatives), `_surroundings` (what else a recording depends on).
+fits), `_evaluator` (how a call is answered), `_compiled` (the derivatives), `_batch` (many rows),
+`_surroundings` (what else a recording depends on).
 """
 
 from __future__ import annotations
 
-from pyad.compiled._compiled import Compiled, compile
+from pyad.compiled._compile import compile
+from pyad.compiled._compiled import Compiled
 from pyad.compiled._files import load
 
 __all__ = ["Compiled", "compile", "load"]

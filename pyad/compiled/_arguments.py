@@ -13,6 +13,7 @@ import decimal
 import enum
 import fractions
 import itertools
+import math
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
@@ -321,4 +322,4 @@ def pieces(layout: Layout, values: Floats) -> Iterator[Any]:
 
 
 def _size(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape, dtype=np.int64))
+    return math.prod(shape)

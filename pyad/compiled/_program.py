@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 import pyad
 from pyad import _handle
-from pyad._binding import check, ffi, lib
+from pyad._binding import check, ffi, lib, status_of
 from pyad._handle import Array, Var
 from pyad.compiled._arguments import (
     Layout,
@@ -33,6 +34,8 @@ DOUBLES = ffi.typeof("double[]")
 _OPERAND = np.dtype(
     {"names": ["value", "node"], "formats": ["f8", "u4"], "offsets": [0, 8], "itemsize": 16}
 )
+_NUMBERS = itertools.count()
+_RULE_FAILED = status_of("RULE_FAILED")
 _NOT_REPLAYED = {
     "GIVEN_SECOND": "a node made by from_partials has no function that a replay could call",
     "NEEDS_RECORDING": "an operation of it cannot be replayed",
@@ -115,7 +118,13 @@ class Program:
         self.rooms: list[Room] = []
         self._all_rooms: list[Room] = []
 
+        self.number = next(_NUMBERS)
+
     is_loaded = False
+    number: int
+    """Of programs in the order in which they were made."""
+    rows = 0
+    """Of batches that it answered."""
 
     @classmethod
     def of(cls, program: Any, inputs: Layout, outputs: Layout) -> Program:
@@ -127,6 +136,7 @@ class Program:
         self.rooms, self._all_rooms = [], []
         self.core, self.room_size = program, lib.pyad_program_room(program)
         self.count = lib.pyad_program_outputs(program)
+        self.number = next(_NUMBERS)
         return self
 
     def _record(
@@ -187,12 +197,16 @@ class Program:
             return room
 
     def run(self, room: Room, x: Floats) -> bool:
-        """Compute `room.results` at `x`; False if a guard answers otherwise."""
+        """Compute `room.results` at `x`; False if this recording does not fit there.
+
+        A guard answers otherwise, or an operation raises (of a singular matrix): what the function
+        does there has to be recorded.
+        """
         given = ffi.from_buffer(DOUBLES, x)
         status = lib.pyad_program_value(self.core, room.numbers, given, room.outputs, room.holds)
         if status:
-            check(status)
-        if room.holds[0]:
+            _forgive(status)
+        elif room.holds[0]:
             room.runs += 1
             return True
         return False
@@ -223,12 +237,23 @@ class Program:
     @property
     def runs(self) -> int:
         """How many runs came to their end."""
-        return sum(room.runs for room in self._all_rooms)
+        return self.rows + sum(room.runs for room in self._all_rooms)
 
     def describe(self) -> dict[str, int]:
         """The figures of `pyad_program_info`."""
         info = lib.pyad_program_describe(self.core)
         return {name: int(getattr(info, name)) for name in dir(info)}
+
+
+def _forgive(status: int) -> None:
+    """Raise the exception of a status, if it is not what an operation in Python raised."""
+    try:
+        check(status)
+    except MemoryError:
+        raise
+    except Exception:
+        if status != _RULE_FAILED:
+            raise
 
 
 def _is_foreign(leaves: list[Any], rows: Any) -> bool:

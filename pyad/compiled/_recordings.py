@@ -40,9 +40,12 @@ PROGRAMS = 64
 SITES = 256
 """Layouts that are remembered, those used last."""
 HOPELESS = 3
-"""Recordings of a layout that could not be used again, after which no more are made."""
+"""Recordings of a layout that could not be used again, after which more and more calls pass before
+the next one is made: another way, or a point without NaN, may allow it."""
 UNSTEADY = 2 * PROGRAMS
 """Recordings of a layout that were forgotten, after which it is looked at whether they serve."""
+WORTH = 4
+"""Calls that a recording has to answer on the average, for it costs several evaluations."""
 
 _HANDLES = frozenset((Var, Dual, Array))
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -67,7 +70,7 @@ class Call:
             children.append(layout_of(x, numbers, role))
             more = len(numbers) - len(self.active)
             self.active += [role is Role.DIFFERENTIATED] * more
-        names = tuple(sorted(kwargs))
+        names = tuple(kwargs)  # in their order, which **kwargs shows
         named = tuple([layout_of(kwargs[name], numbers, data) for name in names])
         self.active += [False] * (len(numbers) - len(self.active))
         self.numbers = numbers
@@ -147,7 +150,7 @@ class Site:
     def __init__(self, kind: str, layout: Layout) -> None:
         self.kind = kind
         self.programs: tuple[Program, ...] = ()
-        self.recorded = self.forgotten = self.hopeless = 0
+        self.recorded = self.forgotten = self.hopeless = self.pause = 0
         self.past_runs = 0
         self.is_eager = False
         functions = [
@@ -169,6 +172,13 @@ class Site:
         if self._around is not None and not self._around.are_as_they_were():
             self.drop(())
             self._around = Surroundings(*self._functions)
+
+    def may_record(self) -> bool:
+        """False for the calls that pass before another attempt."""
+        if self.pause:
+            self.pause -= 1
+            return False
+        return True
 
     def drop(self, kept: tuple[Program, ...]) -> None:
         """Keep some of the programs only."""
@@ -214,11 +224,33 @@ class Recordings:
         x = flat(call.numbers) if call.numbers else np.empty(0)
         seen = site.programs
         found = self._known(site, seen, x)
-        if found is None and not site.is_eager:
+        if found is None and not site.is_eager and site.may_record():
             found = self._record(f, site, evaluate, call, x, seen)
         if found is None:
             self.eager += 1
         return found
+
+    def site(self, kind: str, layout: Layout, f: Any) -> Site | None:
+        """The recordings of a layout, those that fit what is around the function now.
+
+        None if there can be none.
+        """
+        self.look_around(f)
+        if self.around is not None and self.around.are_too_many:
+            return None
+        try:
+            site = self._site(kind, layout)
+        except TypeError:  # something that cannot be hashed
+            return None
+        site.look_around()
+        return site
+
+    def used(self, site: Site, program: Program, runs: int) -> None:
+        """A program of the site answered so many rows of a batch."""
+        with self.lock:
+            program.rows += runs
+        if site.programs[:1] != (program,) and program in site.programs:
+            self._keep(site, program)
 
     def look_around(self, f: Any) -> None:
         """Forget what was recorded with other numbers around the function."""
@@ -327,10 +359,11 @@ class Recordings:
             self._give_up(site)
             self._explain(f, program.reason)
         else:
+            site.hopeless //= 2
             known = self._add(site, program, x, seen)
             if known is not None:
                 return known
-            if site.forgotten >= UNSTEADY and site.hits < site.recorded:
+            if site.forgotten >= UNSTEADY and site.hits < WORTH * site.recorded:
                 site.is_eager = True
                 self._explain(f, "it takes another way at nearly every call")
         return Run(program, room, x.size)
@@ -353,8 +386,8 @@ class Recordings:
 
     def _give_up(self, site: Site) -> None:
         site.hopeless += 1
-        if site.hopeless >= HOPELESS and site.hopeless > len(site.programs):
-            site.is_eager = True
+        if site.hopeless >= HOPELESS:
+            site.pause = 4 << min(site.hopeless - HOPELESS, 10)
 
     def _explain(self, f: Any, reason: str, *, often: bool = False) -> None:
         """Warn, once for a function."""

@@ -9,11 +9,16 @@ seen from here.
 
 from __future__ import annotations
 
+import array
+import collections
+import copy
 import dis
 import functools
 import inspect
+import random
 import sys
 import types
+from collections.abc import Mapping
 from operator import is_
 from typing import Any
 
@@ -29,6 +34,11 @@ _ATOMS = (int, float, complex, bool, str, bytes, np.generic)
 """Replaced by an equal one, nothing has changed."""
 _LIBRARIES = frozenset({"numpy", "scipy", "pyad", *sys.stdlib_module_names}) - {"__main__", "test"}
 """Not looked into."""
+_HOLDERS = ("argparse", "collections", "types", "scipy.sparse", "scipy.interpolate", "numpy.lib",
+            "numpy.polynomial")  # fmt: skip
+"""Except for attributes of objects of classes that stand there, which hold what users put in."""
+_GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
+"""Who draws from them never computes the same again."""
 _MOST = 20_000
 """Containers and objects that can be watched."""
 
@@ -44,9 +54,11 @@ class Surroundings:
         self._cells: list[tuple[Any, Any]] = []
         self._names: list[tuple[Any, str, Any, str]] = []
         self._functions: list[tuple[Any, Any, Any]] = []
+        self._slots: list[tuple[Any, str, Any]] = []
         self._lists: list[tuple[Any, Any]] = []
         self._dicts: list[tuple[Any, Any]] = []
-        self._sets: list[tuple[Any, Any]] = []
+        self._values: list[tuple[Any, Any]] = []
+        self._generators: list[tuple[Any, Any]] = []
         self._arrays: list[tuple[Any, Any]] = []
         self._seen: dict[Any, Any] = {}
         self.are_too_many = False
@@ -67,11 +79,18 @@ class Surroundings:
         for f, code, defaults in self._functions:
             if f.__code__ is not code or f.__defaults__ is not defaults:
                 return False
-        return (not self._lists and not self._dicts and not self._arrays and not self._sets) or (
+        for x, name, value in self._slots:
+            now = getattr(x, name, _MISSING)
+            if now is not value and not _is_equal(now, value):
+                return False
+        if not (self._lists or self._dicts or self._arrays or self._values or self._generators):
+            return True
+        return (
             all(_is_same_list(now, before) for now, before in self._lists)
             and all(_is_same_dict(now, before) for now, before in self._dicts)
-            and all(now == before for now, before in self._sets)
+            and all(now == before for now, before in self._values)
             and all(_is_same_array(now, before) for now, before in self._arrays)
+            and all(_plain(read()) == before for read, before in self._generators)
         )
 
     # ---- finding ------------------------------------------------------------------------
@@ -93,6 +112,8 @@ class Surroundings:
             self._walk(f.args)
             self._walk(f.keywords)
             self._walk_function(f.func)
+        elif isinstance(getattr(f, "__self__", None), _GENERATORS):  # rng.normal
+            self._walk(f.__self__)
         elif isinstance(f, types.MethodType):
             self._walk_object(f.__self__, _names_in(getattr(f.__func__, "__code__", None)))
             self._walk_function(f.__func__)
@@ -103,6 +124,8 @@ class Surroundings:
                 self._walk_code(f)
         elif hasattr(f, "__wrapped__"):  # compiled, cached
             self._walk_function(f.__wrapped__)
+        else:
+            self._walk_object(f, frozenset())
 
     def _walk_code(self, f: types.FunctionType) -> None:
         names = _names_in(f.__code__)
@@ -132,26 +155,30 @@ class Surroundings:
         elif isinstance(x, np.ndarray) and x.dtype != object:
             if self._is_new(x):
                 self._arrays.append((x, x.copy()))
-        elif isinstance(x, (list, tuple, np.ndarray)):
+        elif isinstance(x, (list, tuple, collections.deque, np.ndarray)):
             if self._is_new(x):
                 items = x.ravel().tolist() if isinstance(x, np.ndarray) else list(x)
                 if not isinstance(x, tuple):
                     self._lists.append((x, items))
                 for item in items:
                     self._walk(item, names)
-        elif isinstance(x, dict):
+        elif isinstance(x, (dict, types.MappingProxyType)):
             self._walk_dict(x, names)
-        elif isinstance(x, (set, frozenset)):
-            if self._is_new(x) and not isinstance(x, frozenset):
-                self._sets.append((x, set(x)))
+        elif isinstance(x, (set, bytearray, array.array)):
+            if self._is_new(x):
+                self._values.append((x, copy.copy(x)))
+        elif isinstance(x, _GENERATORS):
+            if self._is_new(x):
+                self._watch_generator(_reader(x))
         elif isinstance(x, (types.FunctionType, types.MethodType, functools.partial)) or (
-            callable(x) and hasattr(x, "__wrapped__")
+            callable(x)
+            and (hasattr(x, "__wrapped__") or isinstance(getattr(x, "__self__", None), _GENERATORS))
         ):
             self._walk_function(x)
         else:
             self._walk_object(x, names)
 
-    def _walk_dict(self, x: dict[Any, Any], names: frozenset[str]) -> None:
+    def _walk_dict(self, x: Mapping[Any, Any], names: frozenset[str]) -> None:
         if self._is_new(x):
             self._dicts.append((x, dict(x)))
             for item in x.values():
@@ -161,6 +188,7 @@ class Surroundings:
         """The attributes that are asked for by name."""
         inside = vars(module)
         if _is_library(module.__name__):
+            self._walk_shared_generator(module, names)
             return
         for name in sorted(names & inside.keys()):
             if (id(inside), name) in self._seen:
@@ -168,6 +196,18 @@ class Surroundings:
             self._seen[id(inside), name] = None
             self._names.append((inside, name, inside[name], f"{module.__name__}.{name}"))
             self._walk(inside[name], names)
+
+    def _walk_shared_generator(self, module: types.ModuleType, names: frozenset[str]) -> None:
+        """Those that the functions of `numpy.random` and `random` draw from."""
+        if (module is np.random or (module is np and "random" in names)) and self._is_new(
+            np.random
+        ):
+            self._watch_generator(np.random.get_state)
+        elif module is random and self._is_new(random):
+            self._watch_generator(random.getstate)
+
+    def _watch_generator(self, read: Any) -> None:
+        self._generators.append((read, _plain(read())))
 
     def _walk_class(self, kind: type, names: frozenset[str]) -> None:
         """Attributes and methods that are asked for by name, also by such methods."""
@@ -190,17 +230,31 @@ class Surroundings:
         if isinstance(x, type):
             self._walk_class(x, names)
             return
-        if isinstance(x, Dual) or (
-            _is_library(type(x).__module__) and type(x) is not types.SimpleNamespace
-        ):
+        where = type(x).__module__
+        if isinstance(x, Dual) or (_is_library(where) and not where.startswith(_HOLDERS)):
             return
         inside = getattr(x, "__dict__", None)
         if isinstance(inside, dict):
             self._walk_dict(inside, names)
+        self._walk_slots(x, names)
         call = inspect.getattr_static(type(x), "__call__", None)
         if isinstance(call, types.FunctionType):
             names |= {"__call__"} | _names_in(call.__code__)
         self._walk_class(type(x), names)
+
+    def _walk_slots(self, x: Any, names: frozenset[str]) -> None:
+        """Attributes of an object that are not in its `__dict__`."""
+        if (id(x), "slots") in self._seen:
+            return
+        self._seen[id(x), "slots"] = x
+        for kind in type(x).__mro__:
+            inside = vars(kind)
+            members = inside if "__slots__" in inside else ()
+            for name in members:
+                if isinstance(inside[name], types.MemberDescriptorType):
+                    value = getattr(x, name, _MISSING)
+                    self._slots.append((x, name, value))
+                    self._walk(value, names)
 
 
 def _inside(x: Any) -> Any:
@@ -224,6 +278,8 @@ def _globals_of(code: types.CodeType) -> frozenset[str]:
     found = {
         i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")
     }
+    if "globals" in found:  # globals()["name"]
+        found.update(text for text in code.co_consts if isinstance(text, str))
     inner = [_globals_of(c) for c in code.co_consts if isinstance(c, types.CodeType)]
     return frozenset(found).union(*inner)
 
@@ -251,12 +307,26 @@ def _is_same_list(now: Any, before: list[Any]) -> bool:
     )
 
 
-def _is_same_dict(now: dict[Any, Any], before: dict[Any, Any]) -> bool:
+def _is_same_dict(now: Mapping[Any, Any], before: dict[Any, Any]) -> bool:
     return (
         len(now) == len(before)
         and all(map(is_, now, before))
         and _is_same_list(list(now.values()), list(before.values()))
     )
+
+
+def _reader(generator: Any) -> Any:
+    """What gives the state of a generator of random numbers."""
+    if isinstance(generator, np.random.Generator):
+        return lambda: generator.bit_generator.state
+    return generator.getstate if isinstance(generator, random.Random) else generator.get_state
+
+
+def _plain(state: Any) -> Any:
+    """The state of a generator as what can be compared."""
+    if isinstance(state, (dict, tuple, list)):
+        return tuple(map(_plain, state.values() if isinstance(state, dict) else state))
+    return state.tobytes() if isinstance(state, np.ndarray) else state
 
 
 def _value(x: Any) -> Any:
@@ -282,4 +352,6 @@ def changed(before: Surroundings) -> str:
         now = names.get(name, _MISSING)
         if now is not value and not _is_equal(now, value):
             return text
+    if any(_plain(read()) != state for read, state in before._generators):
+        return "a generator of random numbers, from which it draws,"
     return "an array, list or attribute that it reads"

@@ -12,7 +12,7 @@ import keyword
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pyad._binding import OPERATIONS, error, ffi, lib
 from pyad.compiled._arguments import NUMBER, Branch, Layout, Shaped, shapes_in
@@ -30,6 +30,7 @@ _C_WORDS = frozenset(keyword.kwlist) | {
     "inline", "int", "long", "main", "register", "restrict", "short", "signed", "sizeof", "static",
     "struct", "switch", "typedef", "union", "unsigned", "void", "volatile",
 }  # fmt: skip
+_TAKEN = _C_WORDS | set(dir(math)) | set(HELPERS)
 _PARTS = ("", "_da", "_db", "_daa", "_dab", "_dbb")
 _INLINE = {
     "add": "{0} + {1}",
@@ -57,7 +58,7 @@ _NUMBERS = {row.name: number for number, row in enumerate(OPERATIONS)}
 
 def source(compiled: Compiled, name: str = "f", layout: Layout = None) -> str:
     """C for the value and the gradient, of the recordings of one layout."""
-    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name in _C_WORDS | set(dir(math)):
+    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name in _TAKEN:
         raise error("ARGUMENTS", f"to_c expects the name of a C function, not {name!r}")
     known = {program.inputs: site for site in sites_of(compiled) for program in site.programs
              if site.kind == "value"}  # fmt: skip
@@ -96,7 +97,8 @@ int {name}(const double *x, double *value, double *gradient)
         if writer.is_gamma()
         else ""
     )
-    includes = "#include <math.h>\n#include <stddef.h>\n#include <stdlib.h>\n#include <string.h>"
+    headers = ("float.h", "math.h", "stddef.h", "stdlib.h", "string.h")
+    includes = "\n".join(f"#include <{header}>" for header in headers)
     return "\n\n".join([head + includes, *writer.helpers(), *bodies, main]) + "\n"
 
 
@@ -134,6 +136,16 @@ def _wrapped(items: list[str]) -> str:
     return " " + (", ".join(shown) or "none")
 
 
+def _is_many(item: Instruction) -> TypeGuard[Reduction]:
+    """Whether it is a reduction that needs its arguments side by side."""
+    return isinstance(item, Reduction) and item.op != "fold"
+
+
+def _size_of(item: Reduction) -> int:
+    """How many arguments a reduction has."""
+    return len(item.slots) + sum(run.length for run in item.runs)
+
+
 def _literal(x: float) -> str:
     if math.isnan(x):
         return "NAN"
@@ -159,6 +171,7 @@ class _Writer:
     def __init__(self, name: str) -> None:
         self.name = name
         self.used: dict[tuple[str, int], None] = {}
+        self.reductions: dict[str, None] = {}
         self.room = 1
 
     # ---- operations -------------------------------------------------------------------------
@@ -199,10 +212,15 @@ class _Writer:
             visit(text)
         return list(done)
 
+    def many(self, op: str) -> str:
+        """The function of any number of arguments."""
+        self.reductions[f"pyad_many_{op}"] = None
+        return f"pyad_many_{op}"
+
     def helpers(self) -> list[str]:
         """All operations that are used, behind what they need."""
         own = [self._definition(op, part) for op, part in self.used]
-        return [HELPERS[name] for name in self._needed(own)] + own
+        return [HELPERS[name] for name in self._needed([*own, *self.reductions])] + own
 
     def is_gamma(self) -> bool:
         """Whether lgamma_r is among them, which the standard does not have."""
@@ -215,8 +233,6 @@ class _Writer:
         for item in listing.instructions:
             if isinstance(item, Block) and item.op == "call":
                 raise error("RULE_IN_FILE")
-            if isinstance(item, Reduction) and item.op != "fold":
-                raise error("CANNOT_SAVE", f"the operation '{item.op}'", "to_c knows no C for it")
         return _Function(self, number, listing).text()
 
 
@@ -227,7 +243,9 @@ class _Function:
         self.writer, self.number, self.listing = writer, number, listing
         self.tables: list[str] = []
         self.shown: dict[tuple[int, ...], str] = {}
-        writer.room = max(writer.room, 2 * listing.slots)
+        # values, adjoints, and behind them the arguments of a reduction and its partials
+        scratch = max((2 * _size_of(i) for i in listing.instructions if _is_many(i)), default=0)
+        writer.room = max(writer.room, 2 * listing.slots + scratch)
 
     def text(self) -> str:
         listing = self.listing
@@ -244,6 +262,8 @@ class _Function:
             lines.append(_table("double", "constants", map(_literal, listing.constants)))
         lines += self.tables
         lines.append(f"    double *g = v + {listing.slots};")
+        if any(map(_is_many, listing.instructions)):
+            lines.append(f"    double *many = g + {listing.slots};")
         if constants:
             lines.append("    memcpy(v, constants, sizeof constants);")
         if inputs:
@@ -293,6 +313,8 @@ class _Function:
             if item.order:
                 lines.append(f"{to} = {self.writer.call(item.op, item.order, given, to)};")
             return _loop("i", item.length, lines)
+        if _is_many(item):
+            return self.many(item)
         if isinstance(item, Reduction):
             lines = [f"    v[{item.out}] = 0;"]
             for count, place in self.terms(item):
@@ -305,6 +327,31 @@ class _Function:
         found = [(run.length, f"{run.at} + i") for run in item.runs]
         if item.slots:
             found.append((len(item.slots), f"{self.table(item.slots)}[i]"))
+        return found
+
+    def many(self, item: Reduction) -> list[str]:
+        """The statements that compute the result of any number of arguments, and partials."""
+        count = _size_of(item)
+        lines = []
+        for k, place, at in self.arguments(item):
+            lines += _loop("i", k, [f"many[{at}] = v[{place}];"])
+        half = count // 2 if item.op == "dot" else 0
+        x, dx = "many", f"many + {count}"
+        y, dy = (f"many + {half}", f"many + {count + half}") if half else ("many", dx)
+        call = self.writer.many(item.op)
+        return [*lines, f"    v[{item.out}] = {call}({half or count}, {x}, {y}, {dx}, {dy});"]
+
+    def arguments(self, item: Reduction) -> list[tuple[int, str, str]]:
+        """Stretches of arguments: how many, the slot of number i, and its place in `many`."""
+        found, at = [], 0
+        for count, place in self.terms(item):
+            if item.op == "dot":  # x and y take turns in the listing: all of x come first here
+                half = _size_of(item) // 2
+                to = f"({at} + i) / 2 + ({at} + i) % 2 * {half}"
+            else:
+                to = f"{at} + i"
+            found.append((count, place, to))
+            at += count
         return found
 
     # ---- adjoints ---------------------------------------------------------------------------
@@ -324,6 +371,14 @@ class _Function:
             out = f"{item.out} + i"
             inner = _block(f"if (g[{out}] != 0)", self.passes(item, given, places, out), 0)
             return _loop("i", item.length, inner)
+        if _is_many(item):
+            count = _size_of(item)
+            lines = self.many(item)
+            for k, place, at in self.arguments(item):
+                passed = f"g[{place}] += g[{item.out}] * many[{count} + {at}];"
+                lines += _loop("i", k, [passed])
+            inner = [line.removeprefix("    ") for line in lines]
+            return _block(f"    if (g[{item.out}] != 0)", inner, 4)
         if isinstance(item, Reduction):
             lines = []
             for count, place in self.terms(item):

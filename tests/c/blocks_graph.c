@@ -199,9 +199,13 @@ static void rule_release(pyad_rule *rule)
     (void)rule;
     rule_references--;
 }
-static pyad_rule rule = {
-    rule_reverse, rule_forward, rule_record_reverse, rule_record_forward, rule_retain,
-    rule_release, "rule"};
+static pyad_rule rule = {.reverse = rule_reverse,
+                         .forward = rule_forward,
+                         .record_reverse = rule_record_reverse,
+                         .record_forward = rule_record_forward,
+                         .retain = rule_retain,
+                         .release = rule_release,
+                         .name = "rule"};
 
 /* ---- steps of a program ------------------------------------------------------------ */
 

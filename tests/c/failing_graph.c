@@ -1,50 +1,14 @@
 /* Every allocation of a recorded sweep, of the expansion and of the second-order sweep
  * over blocks fails once: compiled as failing_malloc.c. A call that fails says so, and
  * works when it is made again. */
-#include <stdio.h>
-#include <stdlib.h>
 
-#include "blocks/record.h"
+#include "failing.h"
 #include "ops.h"
 #include "pyad.h"
 
-static long countdown = -1; /* the allocation that fails; -1: none */
-static long failures;
-
-static int fails(void)
-{
-    if (countdown < 0 || countdown-- > 0)
-        return 0;
-    failures++;
-    return 1;
-}
-
-void *failing_malloc(size_t bytes) { return fails() ? NULL : malloc(bytes); }
-void *failing_calloc(size_t count, size_t bytes)
-{
-    return fails() ? NULL : calloc(count, bytes);
-}
-void *failing_realloc(void *old, size_t bytes)
-{
-    return fails() ? NULL : realloc(old, bytes);
-}
-
-#define NEED(CONDITION)                                                                  \
-    do {                                                                                 \
-        if (!(CONDITION)) {                                                              \
-            fprintf(stderr, "line %d: %s\n", __LINE__, #CONDITION);                      \
-            exit(1);                                                                     \
-        }                                                                                \
-    } while (0)
 #define OK(CALL) NEED((CALL) == PYAD_OK)
 
 enum { N = 6, MOST = 20000 };
-
-static pyad_vector whole(const pyad_tape *tape, uint32_t block)
-{
-    const pyad_block *b = &tape->blocks[block];
-    return (pyad_vector){tape->values + b->start, b->start, block, 1, b->count};
-}
 
 /* A function of N variables that uses every kind of block but CALL; its node. */
 static uint32_t record(pyad_tape *tape)

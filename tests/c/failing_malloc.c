@@ -1,42 +1,12 @@
 /* Every allocation of the C library fails once: compiled together with its sources, whose
  * malloc, calloc and realloc are the functions below. Each call either succeeds or leaves
  * the tape as it was, and works when it is made again. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "failing.h"
 #include "guard.h"
 #include "ops.h"
 #include "pyad.h"
-
-static long countdown = -1; /* the allocation that fails; -1: none */
-static long failures;
-
-static int fails(void)
-{
-    if (countdown < 0 || countdown-- > 0)
-        return 0;
-    failures++;
-    return 1;
-}
-
-void *failing_malloc(size_t bytes) { return fails() ? NULL : malloc(bytes); }
-void *failing_calloc(size_t count, size_t bytes)
-{
-    return fails() ? NULL : calloc(count, bytes);
-}
-void *failing_realloc(void *old, size_t bytes)
-{
-    return fails() ? NULL : realloc(old, bytes);
-}
-
-#define NEED(CONDITION)                                                                  \
-    do {                                                                                 \
-        if (!(CONDITION)) {                                                              \
-            fprintf(stderr, "line %d: %s\n", __LINE__, #CONDITION);                      \
-            exit(1);                                                                     \
-        }                                                                                \
-    } while (0)
 
 typedef struct {
     size_t length, arguments, nbytes;
@@ -66,13 +36,6 @@ static state state_of(const pyad_tape *tape)
 enum { MANY = 3000, KINDS = 15, LAST_BLOCK = 10 };
 
 static double ones[MANY];
-
-/* The nodes of a block as an operand. */
-static pyad_vector whole(const pyad_tape *tape, uint32_t block)
-{
-    const pyad_block *b = &tape->blocks[block];
-    return (pyad_vector){tape->values + b->start, b->start, block, 1, b->count};
-}
 
 /* A block of each kind that needs something of its own, and one after it. */
 static int call_block(pyad_tape *tape, int kind, pyad_operand x, pyad_operand *result)

@@ -2,40 +2,10 @@
  * says NO_MEMORY, and works when it is made again. Prints value and derivatives. */
 #include <math.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 
+#include "failing.h"
 #include "ops.h"
 #include "pyad.h"
-
-static long countdown = -1; /* the allocation that fails; -1: none */
-static long failures;
-
-static int fails(void)
-{
-    if (countdown < 0 || countdown-- > 0)
-        return 0;
-    failures++;
-    return 1;
-}
-
-void *failing_malloc(size_t bytes) { return fails() ? NULL : malloc(bytes); }
-void *failing_calloc(size_t count, size_t bytes)
-{
-    return fails() ? NULL : calloc(count, bytes);
-}
-void *failing_realloc(void *old, size_t bytes)
-{
-    return fails() ? NULL : realloc(old, bytes);
-}
-
-#define NEED(CONDITION)                                                                  \
-    do {                                                                                 \
-        if (!(CONDITION)) {                                                              \
-            fprintf(stderr, "line %d: %s\n", __LINE__, #CONDITION);                      \
-            exit(1);                                                                     \
-        }                                                                                \
-    } while (0)
 
 /* The call again and again, until none of its allocations fails. */
 #define WITH_FAILURES(STATUS, CALL)                                                      \
