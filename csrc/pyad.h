@@ -171,8 +171,11 @@ typedef struct {
 
 /* What became of a recording. */
 typedef struct {
-    size_t nodes, shared,
-        live; /* recorded; after equal ones are shared; that are needed */
+    size_t nodes; /* recorded, those of array operations one by one, and inputs */
+    /* Operations, of scalars or arrays: recorded; when constants are folded and equal
+     * ones shared; when those that nothing needs are gone; when chains of additions are
+     * sums; when products and additions are multiply-adds. `steps` are left of these. */
+    size_t recorded, shared, live, summed, combined;
     size_t steps, groups, blocks; /* instructions; of them groups and array operations */
     size_t grouped;               /* results of groups */
     size_t constants, guards, bytes;

@@ -68,3 +68,26 @@ def test_compiled_as_eager(part: int) -> None:
                 assert_close(second.hvp(*moved, v), product, 1e-9)
         evaluated = any("recorded at every call" in str(w.message) for w in said)
         assert evaluated <= (case.name.startswith((*NOT_REPLAYED, "sinc near 0"))), case.name
+
+
+def test_constants_beside_large_terms_are_kept() -> None:
+    """What a sum holds beside its variables cannot be read off its value."""
+
+    def slope(x: Any) -> Any:
+        return pyad.grad(lambda y: np.sum(y * y) * 0.0 + y[0] * 1e-9 + 1e15 * y[0] ** 2 + y[2])(x)
+
+    def mixed(x: Any) -> Any:
+        return np.stack([x[0] * 1e20, 1.0, x[1], 1e-9])
+
+    def stretches(x: Any) -> Any:
+        return np.add.reduceat(mixed(x), [0, 2])
+
+    def bins(x: Any) -> Any:
+        return np.bincount(np.array([0, 0, 1, 1]), mixed(x))
+
+    for f in (slope, stretches, bins):
+        compiled = pyad.compile(f)
+        compiled(np.array([1.0, 1e15, 3.0]))
+        for x in ([0.0, 0.0, 0.0], [1e-20, -1e-12, 2.0]):
+            np.testing.assert_array_max_ulp(compiled(np.array(x)), f(np.array(x)), 2)
+        assert compiled.stats()["recorded"] == 1

@@ -353,3 +353,53 @@ def test_a_chain_asks_its_guards() -> None:
     x[-1] = -1.0
     assert not program.both(x, np.ones(1))[2]
     assert not program.value(x)[1]
+
+
+def passes_of(f: Callable[[Any], Any], x: Any) -> list[int]:
+    compiled = pyad.compile(f)
+    for point in (x, x * 1.5):
+        value, slope = compiled.value_and_grad(point)
+        expected, gradient = pyad.value_and_grad(f)(point)
+        np.testing.assert_array_max_ulp(value, expected, 4)
+        np.testing.assert_allclose(slope, gradient, rtol=1e-14, atol=0)
+    first = compiled.stats()["programs"][0]
+    names = ("recorded", "shared", "live", "summed", "combined", "steps")
+    return [first[name] for name in names]
+
+
+def test_each_pass_takes_away_what_it_is_for() -> None:
+    def loop(x: Any) -> Any:
+        total = 0.0
+        for _ in range(10):
+            total = total + x[0] * x[1] * 1.0
+        _ = x[0] / x[1]
+        return total - x[1] * x[2]
+
+    # 41 of the loop, a division that nothing needs; a product and 10 additions
+    assert passes_of(loop, np.array([1.0, 2.0, 3.0]))[1:] == [14, 13, 4, 3, 3]
+
+
+def test_equal_array_operations_are_shared() -> None:
+    def repeated(x: Any) -> Any:
+        a = np.exp(x[::2]) * np.array([1.0, 2.0, 3.0])
+        b = np.exp(x[::2]) * np.array([1.0, 2.0, 3.0])
+        return np.sum(a * a) + np.sum(np.cumsum(b)) + np.sum(np.cumsum(a))
+
+    recorded, shared, *_ = passes_of(repeated, np.linspace(0.5, 1.5, 6))
+    assert recorded - shared == 5  # slice, exp, product, running sums, their sum
+
+
+def test_products_of_arrays_join_additions() -> None:
+    def f(x: Any) -> Any:
+        y = np.sin(x)
+        return np.sum(x * y + 2.0) + np.sum(y - x**2) + np.sum(y * 3.0 - x) + np.sum(x * x + 1.0)
+
+    *_, summed, combined, _ = passes_of(f, np.linspace(-1.0, 1.0, 7))
+    assert summed - combined == 4
+
+    def parts(x: Any) -> Any:  # read in part, read twice, of another shape
+        y, z = x * np.exp(x), x * np.cos(x)
+        return np.sum(y[1:] + 1.0) + np.sum(z + 1.0) * z[0] + np.sum(x[0] * x[1] + x)
+
+    *_, summed, combined, _ = passes_of(parts, np.linspace(0.5, 1.0, 7))
+    assert summed - combined == 1  # the sum times z[0], of scalars

@@ -52,14 +52,28 @@ static pyad_source copy_source(const copying *c, const pyad_source *s, uint32_t 
     return copied;
 }
 
-static void move_linear(const copying *c, pyad_linear *linear)
+/* What becomes constant goes into the base, if there is one. */
+static void move_linear(const copying *c, pyad_linear *linear, uint32_t count)
 {
     uint32_t *rows = (uint32_t *)(void *)(c->to->store + linear->rows + c->moved);
     linear->rows += c->moved;
     linear->first += linear->first == SIZE_MAX ? 0 : c->moved;
     linear->weights += linear->weights == SIZE_MAX ? 0 : c->moved;
-    for (size_t k = 0; k < linear->entries; k++)
-        rows[k] = rows[k] <= c->from ? 0 : rows[k] + c->shift;
+    linear->base += linear->base == SIZE_MAX ? 0 : c->moved;
+    const unsigned char *store = c->to->store;
+    const uint32_t *first =
+        linear->first == SIZE_MAX ? NULL : (const void *)(store + linear->first);
+    const double *weights =
+        linear->weights == SIZE_MAX ? NULL : (const void *)(store + linear->weights);
+    double *base =
+        linear->base == SIZE_MAX ? NULL : (void *)(c->to->store + linear->base);
+    for (uint32_t i = 0; i < count; i++)
+        for (size_t k = first ? first[i] : i; k < (first ? first[i + 1] : i + 1); k++) {
+            const double value = rows[k] ? c->of->values[rows[k] - 1] : 0;
+            if (base && rows[k] <= c->from && value != 0)
+                base[i] += weights ? weights[k] * value : value;
+            rows[k] = rows[k] <= c->from ? 0 : rows[k] + c->shift;
+        }
 }
 
 /* The stretch of the store as it is, then the blocks with what has moved. */
@@ -89,7 +103,7 @@ static void copy_blocks(copying *c)
                 (block.batch > c->first_block ? block.batch : c->first_block) + renumber;
         block.store = SIZE_MAX; /* below, when the end is known */
         if (block.kind == PYAD_BLOCK_LINEAR)
-            move_linear(c, (pyad_linear *)(void *)(to->store + block.data));
+            move_linear(c, (pyad_linear *)(void *)(to->store + block.data), block.count);
         if (block.rule)
             block.rule = block.rule->retain(block.rule);
         to->blocks[to->block_count++] = block;

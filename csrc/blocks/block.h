@@ -85,6 +85,8 @@ typedef struct {
         first;   /* byte offset of uint32_t[count + 1], or SIZE_MAX: entry k for node k */
     size_t rows; /* byte offset of uint32_t[entries] */
     size_t weights; /* byte offset of double[entries], or SIZE_MAX: all 1 */
+    size_t base; /* byte offset of double[count]: what the constant terms of each sum come
+                    to. SIZE_MAX: what the values are more than the other terms */
 } pyad_linear;
 
 /* PRODUCT, at `data`: for each of `batch` matrices (m, k) @ (k, n) -> (m, n), whose

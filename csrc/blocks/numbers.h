@@ -92,7 +92,8 @@ typedef struct {
     uint32_t *first;
     uint32_t *rows;
     double *weights, *values;
-    int weighted, on_tape;
+    double *base; /* what the constant terms come to */
+    int weighted, based;
 } pyad_rows;
 
 void pyad_rows_new(pyad_rows *r, graph *g, size_t count);

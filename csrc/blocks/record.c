@@ -325,22 +325,34 @@ int pyad_block_linear(pyad_tape *tape, size_t count, const double *values,
                       const uint32_t *first, size_t entries, const uint32_t *rows,
                       const double *weights, uint32_t *block)
 {
+    return pyad_block_affine(tape, count, values, first, entries, rows, weights, NULL,
+                             block);
+}
+
+int pyad_block_affine(pyad_tape *tape, size_t count, const double *values,
+                      const uint32_t *first, size_t entries, const uint32_t *rows,
+                      const double *weights, const double *base, uint32_t *block)
+{
     size_t first_bytes = first ? pyad_store_round((count + 1) * sizeof *first) : 0;
     size_t row_bytes = pyad_store_round(entries * sizeof *rows);
     size_t weight_bytes = weights ? entries * sizeof *weights : 0;
+    size_t base_bytes = base ? count * sizeof *base : 0;
     for (size_t k = 0; k < entries; k++)
         if (rows[k] > tape->length)
             return PYAD_ERROR_NODE_RANGE;
     void *data;
     making m = {.tape = tape};
     int status = begin(
-        &m, count, sizeof(pyad_linear) + first_bytes + row_bytes + weight_bytes, &data);
+        &m, count,
+        sizeof(pyad_linear) + first_bytes + row_bytes + weight_bytes + base_bytes, &data);
     if (status)
         return status;
     size_t at = m.block.data + sizeof(pyad_linear);
     pyad_linear *linear = data;
-    *linear = (pyad_linear){entries, first ? at : SIZE_MAX, at + first_bytes,
-                            weights ? at + first_bytes + row_bytes : SIZE_MAX};
+    *linear =
+        (pyad_linear){entries, first ? at : SIZE_MAX, at + first_bytes,
+                      weights ? at + first_bytes + row_bytes : SIZE_MAX,
+                      base ? at + first_bytes + row_bytes + weight_bytes : SIZE_MAX};
     if (first)
         memcpy(tape->store + linear->first, rebased(tape, &m.before, first),
                (count + 1) * sizeof *first);
@@ -350,6 +362,8 @@ int pyad_block_linear(pyad_tape *tape, size_t count, const double *values,
     if (weight_bytes)
         memcpy(tape->store + linear->weights, rebased(tape, &m.before, weights),
                weight_bytes);
+    if (base_bytes)
+        memcpy(tape->store + linear->base, rebased(tape, &m.before, base), base_bytes);
     memcpy(result(&m), rebased(tape, &m.before, values), count * sizeof(double));
     return push(&m, PYAD_BLOCK_LINEAR, block);
 }

@@ -30,6 +30,10 @@ int pyad_block_collect(pyad_tape *tape, pyad_vector x, size_t ndim, const int64_
 int pyad_block_linear(pyad_tape *tape, size_t count, const double *values,
                       const uint32_t *first, size_t entries, const uint32_t *rows,
                       const double *weights, uint32_t *block);
+/* The same with the constant part of each sum (NULL: what the values leave for it). */
+int pyad_block_affine(pyad_tape *tape, size_t count, const double *values,
+                      const uint32_t *first, size_t entries, const uint32_t *rows,
+                      const double *weights, const double *base, uint32_t *block);
 int pyad_block_product(pyad_tape *tape, const pyad_product *product, pyad_vector a,
                        pyad_vector b, uint32_t *block);
 int pyad_block_cumsum(pyad_tape *tape, const pyad_cumsum *cumsum, pyad_vector x,

@@ -1,5 +1,5 @@
 /* Sums of any nodes as LINEAR blocks: the rows are counted first and then filled, so that
- * terms may come in any order. Constant terms go into the values. */
+ * terms may come in any order. Constant terms are added up beside the rows. */
 #include <string.h>
 
 #include "../buffer.h"
@@ -40,6 +40,7 @@ void pyad_rows_start(pyad_rows *r)
     uint32_t start = 0;
     r->rows = zeroed(r->g, r->entries, sizeof *r->rows);
     r->weights = zeroed(r->g, r->entries, sizeof *r->weights);
+    r->base = zeroed(r->g, r->count, sizeof *r->base);
     r->values = pyad_numbers_room(r->g, r->count);
     for (size_t i = 1; !r->g->status && i <= r->count; i++) {
         uint32_t entries = r->first[i];
@@ -55,9 +56,13 @@ void pyad_rows_add(pyad_rows *r, size_t element, const pyad_numbers *x, size_t i
     if (r->g->status)
         return;
     double value = pyad_numbers_values(r->g, x)[i * x->step];
-    r->values[element] += value == 0 ? 0 : weight * value;
-    if (x->node == PYAD_CONSTANT)
+    const double term = value == 0 ? 0 : weight * value;
+    r->values[element] += term;
+    if (x->node == PYAD_CONSTANT) {
+        r->base[element] += term;
+        r->based = 1;
         return;
+    }
     uint32_t k = r->first[element + 1]++;
     r->rows[k] = x->node + (uint32_t)i * x->step + 1;
     r->weights[k] = weight;
@@ -83,9 +88,9 @@ pyad_numbers pyad_rows_finish(pyad_rows *r)
     if (!g->status && r->entries == 0)
         result = pyad_numbers_of_room(r->values, r->count);
     else if (!g->status)
-        g->status = pyad_block_linear(g->tape, r->count, r->values,
-                                      one_each(r) ? NULL : r->first, r->entries, r->rows,
-                                      r->weighted ? r->weights : NULL, &block);
+        g->status = pyad_block_affine(
+            g->tape, r->count, r->values, one_each(r) ? NULL : r->first, r->entries,
+            r->rows, r->weighted ? r->weights : NULL, r->based ? r->base : NULL, &block);
     if (!g->status && r->entries)
         result = (pyad_numbers){.node = g->tape->blocks[block].start,
                                 .block = block,
@@ -94,6 +99,7 @@ pyad_numbers pyad_rows_finish(pyad_rows *r)
     pyad_buffer_release(r->first);
     pyad_buffer_release(r->rows);
     pyad_buffer_release(r->weights);
+    pyad_buffer_release(r->base);
     return result;
 }
 

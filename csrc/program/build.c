@@ -43,6 +43,15 @@ void pyad_program_free(pyad_program *p)
     pyad_buffer_release(p);
 }
 
+/* Operations that are needed still. */
+static size_t count_live(const draft *d)
+{
+    size_t live = 0;
+    for (size_t i = d->inputs; i < d->count; i++)
+        live += d->nodes[i].live;
+    return live;
+}
+
 int pyad_program_new(const pyad_tape *tape, size_t from, size_t inputs,
                      const pyad_input *input, size_t outputs, const pyad_operand *output,
                      pyad_program **result)
@@ -58,10 +67,14 @@ int pyad_program_new(const pyad_tape *tape, size_t from, size_t inputs,
     if (!status)
         status = draft_import(&d, input, output);
     if (!status) {
-        p->shared = d.count;
+        p->recorded = d.recorded;
+        p->shared = d.count - d.inputs;
         draft_mark(&d);
+        p->live = count_live(&d);
         draft_fold_sums(&d);
+        p->summed = count_live(&d);
         draft_multiply_add(&d);
+        p->combined = count_live(&d);
         status = draft_schedule(&d, p);
     }
     if (!status)
@@ -81,8 +94,11 @@ pyad_program_info pyad_program_describe(const pyad_program *p)
         grouped += p->groups[i].count;
     return (pyad_program_info){
         .nodes = p->nodes,
+        .recorded = p->recorded,
         .shared = p->shared,
         .live = p->live,
+        .summed = p->summed,
+        .combined = p->combined,
         .steps = p->step_count,
         .groups = p->group_count,
         .blocks = p->block_count,

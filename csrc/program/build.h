@@ -3,6 +3,7 @@
  * CONSTANT_BIT. Elements count from the start of the recording, nodes in its order. */
 #pragma once
 #include "../guard.h"
+#include "../rows.h"
 #include "program.h"
 
 #define CONSTANT_BIT 0x80000000u
@@ -21,9 +22,10 @@ typedef struct {
     uint8_t live, active, decides; /* `decides`: a guard depends on it */
     uint8_t steps;                 /* of MAP: bit i says that operand i is a run */
     uint8_t order;                 /* of MAP */
+    uint8_t operands;              /* how many ONE and MAP have */
     uint32_t first, count;         /* its elements */
-    uint32_t a, b, c; /* operands; of MANY the first in `arguments`, and how many; of
-                         BLOCK the number of the block on the tape */
+    uint32_t a, b, c; /* operands; of MANY the first in `arguments`, and how many */
+    uint32_t block;   /* of MAP and BLOCK: its number on the tape */
     uint32_t uses;
 } draft_node;
 
@@ -43,6 +45,7 @@ typedef struct {
     size_t table_size, constant_table_size;
     uint32_t *outputs;
     size_t output_count, inputs;
+    size_t recorded; /* operations: scalar nodes and array operations */
 } draft;
 
 static inline int is_constant(uint32_t id) { return (id & CONSTANT_BIT) != 0; }
@@ -54,13 +57,28 @@ static inline draft_node *owner_of(const draft *d, uint32_t element)
 {
     return &d->nodes[d->owner[element]];
 }
-/* How many operands ONE and MAP have. */
+/* How many operands the nodes of an operation have that are ONE or MAP. */
 int draft_operands(int op);
+static inline uint32_t operand_of(const draft_node *n, int which)
+{
+    return which == 0 ? n->a : which == 1 ? n->b : n->c;
+}
 
 /* Calls `visit` for each operand that is an element: with the first one and their number
- * for a run. */
+ * for a run. Every pass does this for every node, so it is inlined for most of them. */
 typedef void draft_visitor(draft *d, uint32_t element, uint32_t count, void *data);
-void draft_each_operand(draft *d, const draft_node *n, draft_visitor *visit, void *data);
+void draft_each_of_many(draft *d, const draft_node *n, draft_visitor *visit, void *data);
+INLINED void draft_each_operand(draft *d, const draft_node *n, draft_visitor *visit,
+                                void *data)
+{
+    if (n->kind != DRAFT_ONE) {
+        draft_each_of_many(d, n, visit, data);
+        return;
+    }
+    for (int i = 0; i < n->operands; i++)
+        if (!is_constant(operand_of(n, i)))
+            visit(d, operand_of(n, i), 1, data);
+}
 
 /* import.c: the nodes of a stretch, constants folded and equal ones shared. */
 int draft_import(draft *d, const pyad_input *inputs, const pyad_operand *outputs);
@@ -71,6 +89,8 @@ uint32_t draft_find(const draft *d, uint32_t node);
 uint32_t draft_run_of(draft *d, const pyad_source *x);
 uint32_t draft_guarded_run(draft *d, const pyad_source *x);
 uint32_t draft_operand(draft *d, pyad_operand x);
+/* Bytes of what its kind needs, as on the tape. */
+size_t draft_data_size(const pyad_tape *tape, const pyad_block *b);
 /* Calls `visit` for what the guards look at. */
 void draft_each_guarded(draft *d, draft_visitor *visit, void *data);
 /* passes.c */

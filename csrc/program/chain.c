@@ -493,10 +493,20 @@ static int find_cleared(pyad_program *p)
 /* ---- all of it ----------------------------------------------------------------------
  */
 
+/* The last step, and what the loop over single operations leaves to the others. */
+static void mark_codes(pyad_program *p)
+{
+    p->steps[p->step_count] = (program_step){.op = PROGRAM_END};
+    for (size_t i = 0; i <= p->step_count; i++)
+        if (p->steps[i].op >= PROGRAM_FOLD)
+            p->steps[i].code = PROGRAM_FOLD * 8;
+}
+
 static int find_chains(pyad_program *p);
 
 int program_find_chains(pyad_program *p)
 {
+    mark_codes(p);
     for (size_t i = 0; i < p->source_count; i++)
         p->sources[i].alone = 0, p->sources[i].loose = 0;
     for (size_t i = 0; i < p->block_count; i++)

@@ -429,87 +429,140 @@ static program_memory NAME(memory)(const pyad_program *p, double *v, double *til
                             tiles};
 }
 
-/* The results of the steps from `t` on, which begin in slot `first`. */
+/* Single operations are where scalar programs spend all their time. One lane goes from
+ * each to the next by a jump of its own (direct threading), several by a switch: a
+ * function that jumps to labels cannot be compiled for several sets of instructions. */
+#if LANES == 1 && defined(__GNUC__)
+#define DISPATCH(CODE, LABELS) goto *LABELS[CODE];
+#define ON(CODE, LABEL)                                                                  \
+    LABEL:
+#define ON_OTHERS(LABEL)                                                                 \
+    LABEL:
+#else
+#define DISPATCH(CODE, LABELS) switch (CODE)
+#define ON(CODE, LABEL) case CODE:
+#define ON_OTHERS(LABEL) default:
+#endif
+#define X (v + AT(t->a))
+#define Y (v + AT(t->b))
+#define Z (v + AT(t->c))
+
+/* The results of single operations from `t` on, the first in slot `first`; returns the
+ * first step that is none. */
 EXECUTOR
-static int NAME(values)(const pyad_program *p, const program_step *t,
-                        const program_step *end, size_t first, double *v, double *tiles)
+static const program_step *NAME(value_singles)(const program_step *t,
+                                               const pyad_loops *loops, double *v,
+                                               size_t first)
 {
-    double *out = v + AT(first);
-    int status;
-    for (; t < end; t++) {
-        const double *x = v + AT(t->a), *y = v + AT(t->b), *z = v + AT(t->c);
-        switch (t->op) {
+#if LANES == 1 && defined(__GNUC__)
+    __extension__ static const void *const labels[PROGRAM_OPS] = {
+#define UNARY(ENUM, ...) [PYAD_OP_##ENUM] = &&on_##ENUM,
+#define BINARY(ENUM, ...) [PYAD_OP_##ENUM] = &&on_##ENUM,
+#define NARY(ENUM, ...) [PYAD_OP_##ENUM] = &&on_others,
+#include "../ops.def"
+#undef UNARY
+#undef BINARY
+#undef NARY
+        [PROGRAM_MULADD] = &&on_MULADD, [PROGRAM_MULSUB] = &&on_MULSUB,
+        [PROGRAM_SUBMUL] = &&on_SUBMUL, [PROGRAM_FOLD] = &&on_others,
+        [PROGRAM_MANY] = &&on_others,   [PROGRAM_GROUP] = &&on_others,
+        [PROGRAM_BLOCK] = &&on_others,  [PROGRAM_END] = &&on_others};
+#define NEXT                                                                             \
+    t++, out += LANES;                                                                   \
+    goto *labels[t->op];
+#else
+#define NEXT break;
+#endif
+    (void)loops;
+    for (double *out = v + AT(first);; t++, out += LANES) {
+        DISPATCH(t->op, labels)
+        {
 #define UNARY(ENUM, NAME_, NUMPY, VALUE, ...)                                            \
-    case PYAD_OP_##ENUM:                                                                 \
-        if (NAME(is_light)(PYAD_OP_##ENUM))                                              \
-            EACH_LANE                                                                    \
-            {                                                                            \
-                const double a = x[l];                                                   \
-                out[l] = VALUE;                                                          \
-            }                                                                            \
-        else                                                                             \
-            pyad_map_part(p->loops, PYAD_OP_##ENUM, PYAD_VALUE, LANES, x, 1, NULL, 0,    \
-                          NULL, out);                                                    \
-        out += LANES;                                                                    \
-        break;
+    ON(PYAD_OP_##ENUM, on_##ENUM)                                                        \
+    if (NAME(is_light)(PYAD_OP_##ENUM))                                                  \
+        EACH_LANE                                                                        \
+        {                                                                                \
+            const double a = X[l];                                                       \
+            out[l] = VALUE;                                                              \
+        }                                                                                \
+    else                                                                                 \
+        pyad_map_part(loops, PYAD_OP_##ENUM, PYAD_VALUE, LANES, X, 1, NULL, 0, NULL,     \
+                      out);                                                              \
+    NEXT
 #define BINARY(ENUM, NAME_, NUMPY, VALUE, ...)                                           \
-    case PYAD_OP_##ENUM:                                                                 \
-        if (NAME(is_light)(PYAD_OP_##ENUM))                                              \
-            EACH_LANE                                                                    \
-            {                                                                            \
-                const double a = x[l], b = y[l];                                         \
-                out[l] = VALUE;                                                          \
-            }                                                                            \
-        else                                                                             \
-            pyad_map_part(p->loops, PYAD_OP_##ENUM, PYAD_VALUE, LANES, x, 1, y, 1, NULL, \
-                          out);                                                          \
-        out += LANES;                                                                    \
-        break;
+    ON(PYAD_OP_##ENUM, on_##ENUM)                                                        \
+    if (NAME(is_light)(PYAD_OP_##ENUM))                                                  \
+        EACH_LANE                                                                        \
+        {                                                                                \
+            const double a = X[l], b = Y[l];                                             \
+            out[l] = VALUE;                                                              \
+        }                                                                                \
+    else                                                                                 \
+        pyad_map_part(loops, PYAD_OP_##ENUM, PYAD_VALUE, LANES, X, 1, Y, 1, NULL, out);  \
+    NEXT
 #define NARY(...)
 #include "../ops.def"
 #undef UNARY
 #undef BINARY
 #undef NARY
-#define MULTIPLY_ADD(ENUM, EXPRESSION)                                                   \
-    case ENUM:                                                                           \
-        EACH_LANE out[l] = EXPRESSION;                                                   \
-        out += LANES;                                                                    \
-        break;
-            MULTIPLY_ADD(PROGRAM_MULADD, x[l] * y[l] + z[l])
-            MULTIPLY_ADD(PROGRAM_MULSUB, x[l] * y[l] - z[l])
-            MULTIPLY_ADD(PROGRAM_SUBMUL, z[l] - x[l] * y[l])
-#undef MULTIPLY_ADD
-        case PROGRAM_FOLD:
-            NAME(fold)(p, &p->lists[t->a], v, out);
-            out += LANES;
-            break;
-        case PROGRAM_MANY:
-            status = NAME(many)(p, &p->lists[t->a], v, NULL, NULL);
-            if (status)
-                return status;
-            out += LANES;
-            break;
-        case PROGRAM_GROUP: {
-            const program_chain *chain = NAME(chain_from)(p, t);
-            if (chain) {
-                const program_memory memory = NAME(memory)(p, v, tiles);
-                program_chain_values(p, chain, &memory);
-                t += chain->steps - 1;
-                out = v + program_out(p, t);
-            } else {
-                NAME(value_of_group)(p, &p->groups[t->a], v, tiles);
-            }
-            out += AT(NAME(results_of)(p, t));
-            break;
-        }
-        default:
-            status = NAME(value_of_block)(p, &p->blocks[t->a], v);
-            if (status)
-                return status;
-            out += AT(p->blocks[t->a].count);
+            ON(PROGRAM_MULADD, on_MULADD)
+            EACH_LANE out[l] = X[l] * Y[l] + Z[l];
+            NEXT ON(PROGRAM_MULSUB, on_MULSUB) EACH_LANE out[l] = X[l] * Y[l] - Z[l];
+            NEXT ON(PROGRAM_SUBMUL, on_SUBMUL) EACH_LANE out[l] = Z[l] - X[l] * Y[l];
+            NEXT ON_OTHERS(on_others) return t;
         }
     }
-    return PYAD_OK;
+#undef NEXT
+}
+
+/* The results of a step that is no single operation, or of the chain that begins with it;
+ * `*out` is the slot of the first, then the one behind the last. */
+static int NAME(value_of_many)(const pyad_program *p, const program_step **t, size_t *out,
+                               double *v, double *tiles)
+{
+    const program_chain *chain = NULL;
+    int status = PYAD_OK;
+    switch ((*t)->op) {
+    case PROGRAM_FOLD:
+        NAME(fold)(p, &p->lists[(*t)->a], v, v + AT(*out));
+        break;
+    case PROGRAM_MANY:
+        status = NAME(many)(p, &p->lists[(*t)->a], v, NULL, NULL);
+        break;
+    case PROGRAM_GROUP:
+        chain = NAME(chain_from)(p, *t);
+        if (chain) {
+            const program_memory memory = NAME(memory)(p, v, tiles);
+            program_chain_values(p, chain, &memory);
+            *t += chain->steps - 1;
+            *out = program_out(p, *t);
+        } else {
+            NAME(value_of_group)(p, &p->groups[(*t)->a], v, tiles);
+        }
+        break;
+    default:
+        status = NAME(value_of_block)(p, &p->blocks[(*t)->a], v);
+    }
+    *out += NAME(results_of)(p, *t);
+    ++*t;
+    return status;
+}
+
+/* The results of the steps from `t` to `end`, which begin in slot `out`. Behind `end`
+ * stands a step that is no single operation (program.h). */
+static int NAME(values)(const pyad_program *p, const program_step *t,
+                        const program_step *end, size_t out, double *v, double *tiles)
+{
+    for (;;) {
+        const program_step *many = NAME(value_singles)(t, p->loops, v, out);
+        out += (size_t)(many - t);
+        t = many;
+        if (t >= end)
+            return PYAD_OK;
+        const int status = NAME(value_of_many)(p, &t, &out, v, tiles);
+        if (status)
+            return status;
+    }
 }
 
 /* The part of the sweep that is no single operation: the results' adjoints, from `out`
@@ -525,11 +578,11 @@ static int NAME(pass_to_many)(const pyad_program *p, const program_step *t, doub
     case PROGRAM_BLOCK:
         return NAME(adjoint_of_block)(p, &p->blocks[t->a], v, adjoints);
     case PROGRAM_FOLD:
-        if (t->code)
+        if (p->lists[t->a].active)
             NAME(unfold)(p, &p->lists[t->a], adjoints + out, adjoints);
         break;
     default:
-        if (t->code)
+        if (p->lists[t->a].active)
             status = NAME(many)(p, &p->lists[t->a], v, adjoints + out, adjoints);
     }
     memset(adjoints + out, 0, LANES * sizeof *adjoints);
@@ -537,8 +590,7 @@ static int NAME(pass_to_many)(const pyad_program *p, const program_step *t, doub
 }
 
 /* The sweep through single operations, from before `t` back to the last step that is
- * none; returns the one behind that. Little else is kept in mind here, since all of it
- * stays in registers. `results` is the slot behind the last result. */
+ * none; returns the one behind that. `results` is the slot behind the last result. */
 EXECUTOR
 static const program_step *NAME(sweep_singles)(const program_step *first,
                                                const program_step *t,
@@ -546,75 +598,119 @@ static const program_step *NAME(sweep_singles)(const program_step *first,
                                                const double *restrict v,
                                                double *restrict adjoints, size_t results)
 {
+#if LANES == 1 && defined(__GNUC__)
+    __extension__ static const void *const labels[8 * PROGRAM_FOLD + 1] = {
+#define UNARY(ENUM, ...)                                                                 \
+    [PYAD_OP_##ENUM * 8] = &&on_none, [PYAD_OP_##ENUM * 8 + 1] = &&on_a_##ENUM,
+#define BINARY(ENUM, ...)                                                                \
+    UNARY(ENUM)                                                                          \
+    [PYAD_OP_##ENUM * 8 + 2] = &&on_b_##ENUM, [PYAD_OP_##ENUM * 8 + 3] = &&on_ab_##ENUM,
+#define NARY(ENUM, ...)
+#include "../ops.def"
+#undef UNARY
+#undef BINARY
+#undef NARY
+#define MULTIPLY_ADD(ENUM)                                                               \
+    [PROGRAM_##ENUM * 8] = &&on_none, [PROGRAM_##ENUM * 8 + 1] = &&on_1_##ENUM,          \
+                      [PROGRAM_##ENUM * 8 + 2] = &&on_2_##ENUM,                          \
+                      [PROGRAM_##ENUM * 8 + 3] = &&on_3_##ENUM,                          \
+                      [PROGRAM_##ENUM * 8 + 4] = &&on_4_##ENUM,                          \
+                      [PROGRAM_##ENUM * 8 + 5] = &&on_5_##ENUM,                          \
+                      [PROGRAM_##ENUM * 8 + 6] = &&on_6_##ENUM,                          \
+                      [PROGRAM_##ENUM * 8 + 7] = &&on_7_##ENUM
+        MULTIPLY_ADD(MULADD), MULTIPLY_ADD(MULSUB), MULTIPLY_ADD(SUBMUL),
+#undef MULTIPLY_ADD
+        [PROGRAM_FOLD * 8] = &&on_others};
+#define NEXT                                                                             \
+    if (t == first)                                                                      \
+        return t;                                                                        \
+    t--, own -= LANES;                                                                   \
+    goto *labels[t->code]
+#else
+#define NEXT break
+#endif
     (void)loops;
-    for (size_t out = AT(results); t-- > first;) {
-        if (t->op >= PROGRAM_FOLD)
-            break;
-        out -= LANES;
-        /* In several lanes a copy would go through memory, too. */
-        const double one = adjoints[out], *result = v + out;
-        const double *own = LANES == 1 ? &one : adjoints + out;
-        if (LANES == 1 && own[0] == 0)
-            continue;
-        const double *x = v + AT(t->a), *y = v + AT(t->b);
-        double *to_x = adjoints + AT(t->a), *to_y = adjoints + AT(t->b);
-        (void)y, (void)to_y;
-        /* Both operands may be the same: one loop for each. */
-#define SHARE(ENUM, PART, TO, WEIGHT, Y)                                                 \
+    /* A zero adjoint passes nothing on, whatever the partial: asked here in one lane, by
+     * PASSED in several, where a copy of it would go through memory. */
+#define IF_PASSED                                                                        \
+    const double one = *own, *from = LANES == 1 ? &one : own;                            \
+    if (LANES > 1 || one != 0)
+#define SHARE(ENUM, PART, TO, WEIGHT, Y_)                                                \
     {                                                                                    \
         double weights[LANES];                                                           \
+        const double *result = v + (own - adjoints);                                     \
         if (NAME(is_light)(PYAD_OP_##ENUM))                                              \
             EACH_LANE                                                                    \
             {                                                                            \
-                const double A = x[l], B = Y[l], V = result[l];                          \
+                const double A = X[l], B = (Y_)[l], V = result[l];                       \
                 (void)A, (void)B, (void)V;                                               \
                 weights[l] = WEIGHT;                                                     \
             }                                                                            \
         else                                                                             \
-            pyad_map_part(loops, PYAD_OP_##ENUM, PART, LANES, x, 1, Y, 1, result,        \
+            pyad_map_part(loops, PYAD_OP_##ENUM, PART, LANES, X, 1, Y_, 1, result,       \
                           weights);                                                      \
-        EACH_LANE TO[l] += PASSED(own[l], weights[l]);                                   \
+        EACH_LANE TO[l] += PASSED(from[l], weights[l]);                                  \
     }
-        switch (t->code) {
+#define PRODUCT_SHARE(TO, WEIGHT)                                                        \
+    {                                                                                    \
+        double weights[LANES];                                                           \
+        EACH_LANE weights[l] = WEIGHT;                                                   \
+        EACH_LANE TO[l] += PASSED(from[l], weights[l]);                                  \
+    }
+#define TO_X (adjoints + AT(t->a))
+#define TO_Y (adjoints + AT(t->b))
+#define TO_Z (adjoints + AT(t->c))
+    if (t == first)
+        return t;
+    t--;
+    for (double *own = adjoints + AT(results) - LANES;; t--, own -= LANES) {
+        DISPATCH(t->code, labels)
+        {
 #define UNARY(ENUM, NAME_, NUMPY, VALUE, DA, ...)                                        \
-    case PYAD_OP_##ENUM * 8 + 1:                                                         \
-        SHARE(ENUM, PYAD_DA, to_x, DA, x)                                                \
-        break;
+    ON(PYAD_OP_##ENUM * 8 + 1, on_a_##ENUM)                                              \
+    {                                                                                    \
+        IF_PASSED { SHARE(ENUM, PYAD_DA, TO_X, DA, X) }                                  \
+    }                                                                                    \
+    NEXT;
+/* Both operands may be the same: one loop for each. */
 #define BINARY(ENUM, NAME_, NUMPY, VALUE, DA, DB, ...)                                   \
-    case PYAD_OP_##ENUM * 8 + 1:                                                         \
-        SHARE(ENUM, PYAD_DA, to_x, DA, y)                                                \
-        break;                                                                           \
-    case PYAD_OP_##ENUM * 8 + 2:                                                         \
-        SHARE(ENUM, PYAD_DB, to_y, DB, y)                                                \
-        break;                                                                           \
-    case PYAD_OP_##ENUM * 8 + 3:                                                         \
-        SHARE(ENUM, PYAD_DA, to_x, DA, y)                                                \
-        SHARE(ENUM, PYAD_DB, to_y, DB, y)                                                \
-        break;
+    ON(PYAD_OP_##ENUM * 8 + 1, on_a_##ENUM)                                              \
+    {                                                                                    \
+        IF_PASSED { SHARE(ENUM, PYAD_DA, TO_X, DA, Y) }                                  \
+    }                                                                                    \
+    NEXT;                                                                                \
+    ON(PYAD_OP_##ENUM * 8 + 2, on_b_##ENUM)                                              \
+    {                                                                                    \
+        IF_PASSED { SHARE(ENUM, PYAD_DB, TO_Y, DB, Y) }                                  \
+    }                                                                                    \
+    NEXT;                                                                                \
+    ON(PYAD_OP_##ENUM * 8 + 3, on_ab_##ENUM)                                             \
+    {                                                                                    \
+        IF_PASSED                                                                        \
+        {                                                                                \
+            SHARE(ENUM, PYAD_DA, TO_X, DA, Y) SHARE(ENUM, PYAD_DB, TO_Y, DB, Y)          \
+        }                                                                                \
+    }                                                                                    \
+    NEXT;
 #define NARY(...)
 #include "../ops.def"
 #undef UNARY
 #undef BINARY
 #undef NARY
-#undef SHARE
 #define MULTIPLY_ADD(ENUM, MASK, SIGN, REST)                                             \
-    case ENUM * 8 + MASK: {                                                              \
-        double *to_z = adjoints + AT(t->c);                                              \
-        (void)to_z;                                                                      \
-        double weights[LANES];                                                           \
-        (void)weights;                                                                   \
-        if (MASK & 1) {                                                                  \
-            EACH_LANE weights[l] = SIGN * y[l];                                          \
-            EACH_LANE to_x[l] += PASSED(own[l], weights[l]);                             \
+    ON(PROGRAM_##ENUM * 8 + MASK, on_##MASK##_##ENUM)                                    \
+    {                                                                                    \
+        IF_PASSED                                                                        \
+        {                                                                                \
+            if (MASK & 1)                                                                \
+                PRODUCT_SHARE(TO_X, SIGN Y[l])                                           \
+            if (MASK & 2)                                                                \
+                PRODUCT_SHARE(TO_Y, SIGN X[l])                                           \
+            if (MASK & 4)                                                                \
+                EACH_LANE TO_Z[l] += REST from[l];                                       \
         }                                                                                \
-        if (MASK & 2) {                                                                  \
-            EACH_LANE weights[l] = SIGN * x[l];                                          \
-            EACH_LANE to_y[l] += PASSED(own[l], weights[l]);                             \
-        }                                                                                \
-        if (MASK & 4)                                                                    \
-            EACH_LANE to_z[l] += REST own[l];                                            \
-        break;                                                                           \
-    }
+    }                                                                                    \
+    NEXT;
 #define MULTIPLY_ADDS(ENUM, SIGN, REST)                                                  \
     MULTIPLY_ADD(ENUM, 1, SIGN, REST)                                                    \
     MULTIPLY_ADD(ENUM, 2, SIGN, REST)                                                    \
@@ -623,19 +719,35 @@ static const program_step *NAME(sweep_singles)(const program_step *first,
     MULTIPLY_ADD(ENUM, 5, SIGN, REST)                                                    \
     MULTIPLY_ADD(ENUM, 6, SIGN, REST)                                                    \
     MULTIPLY_ADD(ENUM, 7, SIGN, REST)
-            MULTIPLY_ADDS(PROGRAM_MULADD, 1, +)
-            MULTIPLY_ADDS(PROGRAM_MULSUB, 1, -)
-            MULTIPLY_ADDS(PROGRAM_SUBMUL, -1, +)
+            MULTIPLY_ADDS(MULADD, +, +)
+            MULTIPLY_ADDS(MULSUB, +, -)
+            MULTIPLY_ADDS(SUBMUL, -, +)
 #undef MULTIPLY_ADD
 #undef MULTIPLY_ADDS
-        default:
-            break;
+            ON(PROGRAM_FOLD * 8, on_others)
+            return t + 1;
+            ON_OTHERS(on_none)
+            NEXT;
         }
         if (LANES > 1) /* while it is at hand; one lane clears all at once */
-            EACH_LANE adjoints[out + l] = 0;
+            EACH_LANE own[l] = 0;
+        if (t == first)
+            return t;
     }
-    return t + 1;
+#undef NEXT
+#undef IF_PASSED
+#undef SHARE
+#undef PRODUCT_SHARE
+#undef TO_X
+#undef TO_Y
+#undef TO_Z
 }
+#undef X
+#undef Y
+#undef Z
+#undef DISPATCH
+#undef ON
+#undef ON_OTHERS
 
 /* The sweep from before `t` back to `first`; the last results are those before slot
  * `out`. Adjoints of results are zero before the first sweep and afterwards. */

@@ -34,7 +34,7 @@ enum tag { TAG_STEP, TAG_GROUP, TAG_LIST, TAG_BLOCK, TAGS };
 
 typedef struct {
     uint64_t constants, inputs, steps, groups, lists, blocks, sources, places, store;
-    uint64_t outputs, guards, nodes, shared, live;
+    uint64_t outputs, guards, nodes, recorded, shared, live, summed, combined;
 } sizes;
 enum { SIZES = sizeof(sizes) / sizeof(uint64_t) };
 
@@ -273,8 +273,11 @@ static void put_program(writer *w, const pyad_program *p, size_t length)
                      .outputs = p->output_count,
                      .guards = p->guard_count,
                      .nodes = p->nodes,
+                     .recorded = p->recorded,
                      .shared = p->shared,
-                     .live = p->live};
+                     .live = p->live,
+                     .summed = p->summed,
+                     .combined = p->combined};
     uint64_t all[SIZES];
     memcpy(all, &s, sizeof all);
     for (size_t i = 0; i < sizeof MAGIC; i++)
@@ -474,7 +477,6 @@ static void get_list(reader *r, int op, int active)
         return;
     p->steps[p->step_count++] =
         (program_step){.op = op == PROGRAM_FOLD ? PROGRAM_FOLD : PROGRAM_MANY,
-                       .code = (uint16_t)(active ? PROGRAM_FOLD * 8 + 1 : 0),
                        .a = (uint32_t)p->list_count};
     p->lists[p->list_count++] = list;
     r->out++;
@@ -762,8 +764,11 @@ static void get_program(reader *r)
     p->constants = s->constants;
     p->inputs = s->inputs;
     p->nodes = s->nodes;
+    p->recorded = s->recorded;
     p->shared = s->shared;
     p->live = s->live;
+    p->summed = s->summed;
+    p->combined = s->combined;
     get_numbers(r, p->constant, s->constants);
     while (p->step_count < s->steps && !r->status)
         get_instruction(r);

@@ -1,5 +1,6 @@
 /* A recording becomes a draft: constants are folded, equal nodes shared. */
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "../blocks/life.h"
@@ -45,6 +46,9 @@ static draft_node *append(draft *d, enum draft_kind kind, int op, size_t count)
     draft_node *n = &d->nodes[d->count];
     *n = (draft_node){.kind = (uint8_t)kind,
                       .op = (uint8_t)op,
+                      .operands = kind == DRAFT_ONE || kind == DRAFT_MAP
+                                      ? (uint8_t)draft_operands(op)
+                                      : 0,
                       .first = (uint32_t)d->elements,
                       .count = (uint32_t)count};
     for (size_t i = 0; i < count; i++)
@@ -65,7 +69,7 @@ static uint32_t shared(draft *d, int op, uint32_t a, uint32_t b)
     size_t at = mixed(mixed((uint64_t)op, a), b) & (d->table_size - 1);
     for (; d->table[at]; at = (at + 1) & (d->table_size - 1)) {
         const draft_node *n = &d->nodes[d->table[at] - 1];
-        if (n->op == op && n->a == a && n->b == b)
+        if (n->kind == DRAFT_ONE && n->op == op && n->a == a && n->b == b)
             return n->first;
     }
     d->table[at] = (uint32_t)d->count + 1;
@@ -212,12 +216,107 @@ uint32_t draft_guarded_run(draft *d, const pyad_source *x)
 
 uint32_t draft_operand(draft *d, pyad_operand x) { return operand(d, x.node, x.value); }
 
+size_t draft_data_size(const pyad_tape *tape, const pyad_block *b)
+{
+    switch (b->kind) {
+    case PYAD_BLOCK_SPREAD:
+    case PYAD_BLOCK_COLLECT: {
+        const pyad_layout *layout = pyad_store_at(tape, b->data);
+        return sizeof *layout + 2 * layout->ndim * sizeof(int64_t);
+    }
+    case PYAD_BLOCK_PRODUCT:
+        return sizeof(pyad_product);
+    case PYAD_BLOCK_CUMSUM:
+        return sizeof(pyad_cumsum);
+    default:
+        return 0;
+    }
+}
+
+/* Where the numbers of a source are results: their first element, or NOTHING. */
+static uint32_t element_of(const draft *d, const pyad_source *x)
+{
+    const int outside = x->node == PYAD_CONSTANT || x->node < d->from || !x->count ||
+                        is_constant(draft_find(d, x->node));
+    return outside ? NOTHING : draft_find(d, x->node);
+}
+
+static uint64_t source_hash(const draft *d, const pyad_source *x)
+{
+    uint64_t hash = mixed(x->step, x->count);
+    if (element_of(d, x) != NOTHING)
+        return mixed(hash, element_of(d, x));
+    for (size_t i = 0; i < x->count; i++)
+        hash = mixed(hash, bits_of(pyad_source_values(d->tape, x)[i]));
+    return hash;
+}
+
+/* Whether two sources are the same results, or constants of the same bits. */
+static int is_equal_source(const draft *d, const pyad_source *x, const pyad_source *y)
+{
+    if (x->step != y->step || x->count != y->count ||
+        element_of(d, x) != element_of(d, y))
+        return 0;
+    return element_of(d, x) != NOTHING ||
+           memcmp(pyad_source_values(d->tape, x), pyad_source_values(d->tape, y),
+                  x->count * sizeof(double)) == 0;
+}
+
+static int is_equal_block(const draft *d, const pyad_block *b, const pyad_block *other)
+{
+    const pyad_source *x = pyad_block_sources(d->tape, b),
+                      *y = pyad_block_sources(d->tape, other);
+    size_t bytes = draft_data_size(d->tape, b);
+    if (b->kind == PYAD_BLOCK_CUMSUM) /* without what the compiler fills it up with */
+        bytes = offsetof(pyad_cumsum, from_end) + sizeof(int);
+    if (b->kind != other->kind || b->op != other->op || b->order != other->order ||
+        b->count != other->count || b->source_count != other->source_count)
+        return 0;
+    if (draft_data_size(d->tape, b) != draft_data_size(d->tape, other) ||
+        (bytes && memcmp(pyad_store_at(d->tape, b->data),
+                         pyad_store_at(d->tape, other->data), bytes)))
+        return 0;
+    for (uint32_t i = 0; i < b->source_count; i++)
+        if (!is_equal_source(d, &x[i], &y[i]))
+            return 0;
+    return 1;
+}
+
+/* The first node of the run of an equal block, or NOTHING and this block is remembered as
+ * that of the next node. Sums of any nodes and rules are not compared. */
+static uint32_t find_equal_block(draft *d, uint32_t block)
+{
+    const pyad_block *b = &d->tape->blocks[block];
+    const pyad_source *x = pyad_block_sources(d->tape, b);
+    if (b->kind == PYAD_BLOCK_LINEAR || b->kind == PYAD_BLOCK_CALL)
+        return NOTHING;
+    uint64_t hash = mixed(mixed(b->kind, b->op), b->count);
+    for (uint32_t i = 0; i < b->source_count; i++)
+        hash = mixed(hash, source_hash(d, &x[i]));
+    size_t at = hash & (d->table_size - 1);
+    for (; d->table[at]; at = (at + 1) & (d->table_size - 1)) {
+        const draft_node *n = &d->nodes[d->table[at] - 1];
+        if ((n->kind == DRAFT_MAP || n->kind == DRAFT_BLOCK) &&
+            is_equal_block(d, b, &d->tape->blocks[n->block]))
+            return n->first;
+    }
+    d->table[at] = (uint32_t)d->count + 1;
+    return NOTHING;
+}
+
 static void import_block(draft *d, uint32_t block)
 {
     const pyad_tape *tape = d->tape;
     const pyad_block *b = &tape->blocks[block];
     const pyad_source *x = pyad_block_sources(tape, b);
     draft_node *n;
+    const uint32_t equal =
+        b->kind == PYAD_BLOCK_LEAF ? NOTHING : find_equal_block(d, block);
+    if (equal != NOTHING) {
+        for (uint32_t i = 0; i < b->count; i++)
+            d->now[b->start + i - d->from] = equal + i;
+        return;
+    }
     if (b->kind == PYAD_BLOCK_MAP) {
         n = append(d, DRAFT_MAP, b->op, b->count);
         n->order = b->order;
@@ -228,7 +327,7 @@ static void import_block(draft *d, uint32_t block)
         const uint32_t inverse =
             n->order || n->steps & 2 ? NOTHING : turned_over(d, n->op, n->b);
         if (inverse != NOTHING) {
-            n->op = PYAD_OP_MUL;
+            n->op = PYAD_OP_MUL; /* of two operands, too */
             n->b = inverse;
         }
     } else if (b->kind == PYAD_BLOCK_LEAF) { /* of somebody else: numbers */
@@ -237,8 +336,8 @@ static void import_block(draft *d, uint32_t block)
         return;
     } else {
         n = append(d, DRAFT_BLOCK, PYAD_OP_GIVEN, b->count);
-        n->a = block;
     }
+    n->block = block;
     for (uint32_t i = 0; i < b->count; i++)
         d->now[b->start + i - d->from] = n->first + i;
 }
@@ -284,6 +383,7 @@ static int make_room(draft *d)
     const size_t elements = d->tape->length - d->from + 1;
     size_t scalars, constants;
     count_all(d, &scalars, &constants);
+    d->recorded = scalars - d->inputs;
     const size_t arguments = count_arguments(d);
     d->table_size = table_size(scalars);
     d->constant_table_size = table_size(constants);

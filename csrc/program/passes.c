@@ -29,10 +29,9 @@ static void visit_rows(draft *d, const pyad_linear *l, const visiting *v)
     }
 }
 
-void draft_each_operand(draft *d, const draft_node *n, draft_visitor *visit, void *data)
+void draft_each_of_many(draft *d, const draft_node *n, draft_visitor *visit, void *data)
 {
     const visiting v = {visit, data};
-    const uint32_t operands[] = {n->a, n->b, n->c};
     switch (n->kind) {
     case DRAFT_INPUT:
         break;
@@ -42,7 +41,7 @@ void draft_each_operand(draft *d, const draft_node *n, draft_visitor *visit, voi
                 visit(d, d->arguments[n->a + k], 1, data);
         break;
     case DRAFT_BLOCK: {
-        const pyad_block *b = &d->tape->blocks[n->a];
+        const pyad_block *b = &d->tape->blocks[n->block];
         const pyad_source *x = pyad_block_sources(d->tape, b);
         if (b->kind == PYAD_BLOCK_LINEAR)
             visit_rows(d, pyad_store_at(d->tape, b->data), &v);
@@ -51,10 +50,9 @@ void draft_each_operand(draft *d, const draft_node *n, draft_visitor *visit, voi
         break;
     }
     default:
-        for (int i = 0; i < draft_operands(n->op); i++)
-            if (!is_constant(operands[i]))
-                visit(d, operands[i],
-                      n->kind == DRAFT_MAP && n->steps >> i & 1 ? n->count : 1, data);
+        for (int i = 0; i < n->operands; i++)
+            if (!is_constant(operand_of(n, i)))
+                visit(d, operand_of(n, i), n->steps >> i & 1 ? n->count : 1, data);
     }
 }
 
@@ -169,31 +167,41 @@ void draft_fold_sums(draft *d)
     }
 }
 
-static int is_product(const draft *d, uint32_t id)
+/* Whether an operand of an addition is a product that nothing else reads: for runs, all
+ * of it. */
+static int is_product(const draft *d, const draft_node *sum, int which)
 {
+    const uint32_t id = operand_of(sum, which);
     const draft_node *n = is_constant(id) ? NULL : owner_of(d, id);
-    return n && n->kind == DRAFT_ONE && n->uses == 1 &&
-           (n->op == PYAD_OP_MUL || n->op == PYAD_OP_SQUARE);
+    if (!n || n->kind != sum->kind || n->uses != 1 || n->order ||
+        n->count != sum->count || (n->op != PYAD_OP_MUL && n->op != PYAD_OP_SQUARE))
+        return 0;
+    return n->kind == DRAFT_ONE || (sum->steps >> which & 1 && n->first == id);
 }
 
 void draft_multiply_add(draft *d)
 {
     for (size_t i = 0; i < d->count; i++) {
         draft_node *n = &d->nodes[i];
-        if (!n->live || n->kind != DRAFT_ONE ||
+        if (!n->live || (n->kind != DRAFT_ONE && n->kind != DRAFT_MAP) || n->order ||
             (n->op != PYAD_OP_ADD && n->op != PYAD_OP_SUB))
             continue;
-        const int second = is_product(d, n->b);
-        if (!second && !is_product(d, n->a))
+        const int second = is_product(d, n, 1);
+        if (!second && !is_product(d, n, 0))
             continue;
         draft_node *product = owner_of(d, second ? n->b : n->a);
+        const int square = product->op == PYAD_OP_SQUARE;
         const uint32_t rest = second ? n->a : n->b;
+        const int rest_step = n->steps >> !second & 1;
         n->op = n->op == PYAD_OP_ADD ? PROGRAM_MULADD
                 : second             ? PROGRAM_SUBMUL
                                      : PROGRAM_MULSUB;
         n->a = product->a;
-        n->b = product->op == PYAD_OP_SQUARE ? product->a : product->b;
+        n->b = square ? product->a : product->b;
         n->c = rest;
+        n->steps = (uint8_t)(square ? 3 * (product->steps & 1) : product->steps & 3);
+        n->steps |= (uint8_t)(rest_step << 2);
+        n->operands = 3;
         product->live = 0;
     }
 }

@@ -21,13 +21,14 @@ enum {
     PROGRAM_MANY,  /* of a step: an operation of any number of arguments */
     PROGRAM_GROUP, /* of a step */
     PROGRAM_BLOCK, /* of a step */
-    PROGRAM_INPUT,
+    PROGRAM_END,   /* of the step behind the last one: nothing */
     PROGRAM_OPS
 };
 
 /* One result. For FOLD and MANY `a` is the number of the list, for GROUP and BLOCK that
- * of the group or block. `code` is op * 8 + which operands (1: a, 2: b, 4: c) the reverse
- * sweep passes something to: where it jumps to. */
+ * of the group or block. `code` is where the reverse sweep jumps to: op * 8 + which
+ * operands (1: a, 2: b, 4: c) it passes something to; FOLD * 8 for what is no single
+ * operation. */
 typedef struct {
     uint16_t op, code;
     uint32_t a, b, c;
@@ -118,7 +119,7 @@ struct pyad_program {
     size_t step_count, group_count, list_count, block_count, source_count, place_count;
     size_t output_count, guard_count, store_length;
     double *constant;
-    program_step *steps;
+    program_step *steps; /* one more than `step_count`: END */
     program_group *groups;
     program_list *lists;
     program_block *blocks;
@@ -128,7 +129,8 @@ struct pyad_program {
     uint32_t *outputs; /* slots */
     unsigned char *store;
     const struct pyad_loops *loops; /* borrowed; NULL: none */
-    size_t nodes, shared, live;     /* of the recording: see pyad_program_info */
+    /* Of the recording: see pyad_program_info. */
+    size_t nodes, recorded, shared, live, summed, combined;
     /* chain.c, from all of the above */
     program_chain *chains;
     program_link *links;
@@ -143,5 +145,6 @@ struct pyad_program {
     int covered; /* and stores the adjoints of all of them */
 };
 
-/* Finds the chains: after everything else is known. PYAD_OK, or no memory. */
+/* Ends the steps and finds the chains: after everything else is known. PYAD_OK, or no
+ * memory. */
 int program_find_chains(pyad_program *p);

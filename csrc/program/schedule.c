@@ -18,11 +18,6 @@
 enum { SMALLEST_GROUP = 4 };
 
 typedef struct {
-    uint64_t key; /* + 1; 0: free */
-    uint64_t count;
-} counter;
-
-typedef struct {
     draft *d;
     uint32_t *early, *late;  /* of each node */
     uint32_t *slot;          /* of each element */
@@ -30,7 +25,7 @@ typedef struct {
     uint64_t *key;           /* what to sort by */
     uint32_t *order, *spare; /* nodes */
     uint64_t *spare_key;
-    counter *counted; /* a hash table */
+    uint64_t *counted; /* a hash table: time, kind, how many; 0: free */
     size_t counted_size;
     uint32_t last; /* the last time */
     pyad_program *p;
@@ -82,21 +77,11 @@ static void find_times(schedule *s)
         }
 }
 
-static int operand_count(const draft_node *n)
-{
-    return n->kind == DRAFT_ONE || n->kind == DRAFT_MAP ? draft_operands(n->op) : 0;
-}
-
-static uint32_t operand_of(const draft_node *n, int which)
-{
-    return which == 0 ? n->a : which == 1 ? n->b : n->c;
-}
-
 /* Which operands have a derivative. */
 static uint8_t activity(const draft *d, const draft_node *n)
 {
     uint8_t active = 0;
-    for (int i = 0; i < operand_count(n); i++)
+    for (int i = 0; i < n->operands; i++)
         if (!is_constant(operand_of(n, i)) && owner_of(d, operand_of(n, i))->active)
             active |= (uint8_t)(1 << i);
     return active;
@@ -109,18 +94,9 @@ static uint32_t kind_of(const draft *d, const draft_node *n)
     uint32_t kind = n->op | (uint32_t)activity(d, n) << 8;
     if (n->kind != DRAFT_ONE)
         return 0xc000u | n->kind;
-    for (int i = 0; i < operand_count(n); i++)
+    for (int i = 0; i < n->operands; i++)
         kind |= (uint32_t)is_constant(operand_of(n, i)) << (11 + i);
     return kind;
-}
-
-static uint64_t *count_of_key(schedule *s, uint64_t key)
-{
-    size_t at = (key * 0x9e3779b97f4a7c15u >> 20) & (s->counted_size - 1);
-    while (s->counted[at].key && s->counted[at].key != key + 1)
-        at = (at + 1) & (s->counted_size - 1);
-    s->counted[at].key = key + 1;
-    return &s->counted[at].count;
 }
 
 static uint64_t key_of(uint32_t time, uint32_t kind)
@@ -128,17 +104,44 @@ static uint64_t key_of(uint32_t time, uint32_t kind)
     return (uint64_t)time << 16 | (kind & 0xffff);
 }
 
+/* The counter of a key: in its low 16 bits how many nodes have it, no more than they can
+ * hold. Keys of times that are close lie close together in the table, which follows the
+ * nodes through the recording then; far ones are scattered, so that no stretch fills. */
+static uint64_t *count_of_key(schedule *s, uint64_t key)
+{
+    const uint64_t near = key * 0x9e3779b97f4a7c15u >> 57;
+    const uint64_t far = (key >> 20) * 0xff51afd7ed558ccdu >> 32;
+    size_t at = (far << 7 | near) & (s->counted_size - 1);
+    while (s->counted[at] && s->counted[at] >> 16 != key + 1)
+        at = (at + 1) & (s->counted_size - 1);
+    return &s->counted[at];
+}
+
+static void count_key(schedule *s, uint64_t key)
+{
+    uint64_t *counter = count_of_key(s, key);
+    if (!*counter)
+        *counter = (key + 1) << 16;
+    *counter += (*counter & 0xffff) != 0xffff;
+}
+
+static unsigned counted(schedule *s, uint32_t time, uint32_t kind)
+{
+    return *count_of_key(s, key_of(time, kind)) & 0xffff;
+}
+
 static void choose_times(schedule *s)
 {
     const draft *d = s->d;
+    uint32_t *kinds = s->order; /* not needed before the nodes are put in order */
     for (size_t i = 0; i < d->count; i++) {
         const draft_node *n = &d->nodes[i];
-        if (!n->live)
+        if (!n->live || n->kind == DRAFT_INPUT)
             continue;
-        const uint32_t kind = kind_of(d, n);
-        ++*count_of_key(s, key_of(s->early[i], kind));
+        kinds[i] = kind_of(d, n);
+        count_key(s, key_of(s->early[i], kinds[i]));
         if (s->late[i] != s->early[i])
-            ++*count_of_key(s, key_of(s->late[i], kind));
+            count_key(s, key_of(s->late[i], kinds[i]));
     }
     /* From the first node on: `early` becomes the time that was chosen. */
     for (size_t i = 0; i < d->count; i++) {
@@ -146,32 +149,56 @@ static void choose_times(schedule *s)
         if (!n->live || n->kind == DRAFT_INPUT)
             continue;
         const uint32_t early = earliest(s, n);
-        const uint32_t kind = kind_of(d, n);
-        s->early[i] =
-            early == s->late[i] || *count_of_key(s, key_of(early, kind)) >=
-                                       *count_of_key(s, key_of(s->late[i], kind))
-                ? early
-                : s->late[i];
-        s->key[i] = key_of(s->early[i], kind);
+        s->early[i] = early == s->late[i] || counted(s, early, kinds[i]) >=
+                                                 counted(s, s->late[i], kinds[i])
+                          ? early
+                          : s->late[i];
+        s->key[i] = key_of(s->early[i], kinds[i]);
     }
 }
 
 /* ---- order ------------------------------------------------------------------------ */
 
+enum { FEW = 24 };
+
+static void sort_few(size_t count, uint32_t *order, uint64_t *keys)
+{
+    for (size_t i = 1; i < count; i++) {
+        const uint32_t node = order[i];
+        const uint64_t key = keys[i];
+        size_t to = i;
+        for (; to && keys[to - 1] > key; to--) {
+            order[to] = order[to - 1];
+            keys[to] = keys[to - 1];
+        }
+        order[to] = node;
+        keys[to] = key;
+    }
+}
+
 /* Sorts by key, stably, byte by byte; bytes that are all equal are passed over. */
 static void sort(schedule *s, size_t count, uint32_t *order, uint64_t *keys)
 {
+    uint64_t differ = 0;
+    int sorted = 1;
+    for (size_t i = 1; i < count; i++) {
+        differ |= keys[i] ^ keys[0];
+        sorted &= keys[i - 1] <= keys[i];
+    }
+    if (sorted)
+        return;
+    if (count <= FEW) {
+        sort_few(count, order, keys);
+        return;
+    }
     for (int shift = 0; shift < 64; shift += 8) {
+        if (!(differ >> shift & 255))
+            continue;
         size_t at[257] = {0};
         for (size_t i = 0; i < count; i++)
             at[(keys[i] >> shift & 255) + 1]++;
-        int different = 0;
-        for (int b = 0; b < 256; b++) {
-            different |= at[b + 1] && at[b + 1] < count;
+        for (int b = 0; b < 256; b++)
             at[b + 1] += at[b];
-        }
-        if (!different)
-            continue;
         for (size_t i = 0; i < count; i++) {
             const size_t to = at[keys[i] >> shift & 255]++;
             s->spare[to] = order[i];
@@ -241,7 +268,6 @@ static void emit_many(schedule *s, const draft_node *n, uint32_t out)
     }
     p->steps[p->step_count++] =
         (program_step){.op = n->op == PROGRAM_FOLD ? PROGRAM_FOLD : PROGRAM_MANY,
-                       .code = (uint16_t)(n->active ? PROGRAM_FOLD * 8 + 1 : 0),
                        .a = (uint32_t)p->list_count};
     p->list_count++;
 }
@@ -283,7 +309,7 @@ static void emit_group(schedule *s, const uint32_t *order, size_t count, uint32_
     program_group *group = &p->groups[p->group_count];
     *group = (program_group){.op = n->op,
                              .active = activity(s->d, n),
-                             .operands = (uint8_t)draft_operands(n->op),
+                             .operands = n->operands,
                              .count = (uint32_t)count,
                              .out = out};
     for (int i = 0; i < group->operands; i++)
@@ -298,7 +324,7 @@ static void emit_map(schedule *s, const draft_node *n, uint32_t out)
     program_group *group = &p->groups[p->group_count];
     *group = (program_group){.op = n->op,
                              .active = activity(s->d, n),
-                             .operands = (uint8_t)draft_operands(n->op),
+                             .operands = n->operands,
                              .order = n->order,
                              .count = n->count,
                              .out = out};
@@ -310,70 +336,74 @@ static void emit_map(schedule *s, const draft_node *n, uint32_t out)
         (program_step){.op = PROGRAM_GROUP, .a = (uint32_t)p->group_count++};
 }
 
-/* Data of a block, as on the tape. */
-static size_t data_size(const pyad_tape *tape, const pyad_block *b)
+/* The rows of a LINEAR block on the tape; NULL as in record.h. */
+typedef struct {
+    const uint32_t *first, *rows;
+    const double *weights, *base;
+} tape_rows;
+
+static tape_rows rows_of(const pyad_tape *tape, const pyad_linear *l)
 {
-    switch (b->kind) {
-    case PYAD_BLOCK_SPREAD:
-    case PYAD_BLOCK_COLLECT: {
-        const pyad_layout *layout = pyad_store_at(tape, b->data);
-        return sizeof *layout + 2 * layout->ndim * sizeof(int64_t);
-    }
-    case PYAD_BLOCK_PRODUCT:
-        return sizeof(pyad_product);
-    case PYAD_BLOCK_CUMSUM:
-        return sizeof(pyad_cumsum);
-    default:
-        return 0;
-    }
+#define PART(OFFSET) ((OFFSET) == SIZE_MAX ? NULL : pyad_store_at(tape, OFFSET))
+    return (tape_rows){PART(l->first), PART(l->rows), PART(l->weights), PART(l->base)};
+#undef PART
 }
 
-/* A row that is a constant is in no derivative; what it adds to the value becomes part of
- * the base. */
+static double rows_value(const pyad_tape *tape, uint32_t row)
+{
+    return row ? tape->values[row - 1] : 0;
+}
+
+/* The constant part of a sum whose base is not known: what the terms leave of the value,
+ * unless that is rounding. */
+static double base_left(double value, double sum, double size, uint32_t terms, int whole)
+{
+    const double rest = value - sum;
+    return whole && !(fabs(rest) > terms * 4 * DBL_EPSILON * size) ? 0 : rest;
+}
+
+/* A term that is a constant is in no derivative; it becomes part of the base. */
 static void emit_linear(schedule *s, const pyad_block *b)
 {
     pyad_program *p = s->p;
-    const pyad_linear *l = pyad_store_at(s->d->tape, b->data);
-    const uint32_t *first =
-        l->first == SIZE_MAX ? NULL : pyad_store_at(s->d->tape, l->first);
-    const uint32_t *rows = pyad_store_at(s->d->tape, l->rows);
-    const double *weights =
-        l->weights == SIZE_MAX ? NULL : pyad_store_at(s->d->tape, l->weights);
+    const pyad_tape *tape = s->d->tape;
+    const pyad_linear *l = pyad_store_at(tape, b->data);
+    const tape_rows r = rows_of(tape, l);
     program_linear *linear = (program_linear *)(p->store + p->store_length);
     linear->first = p->store_length + pyad_store_round(sizeof *linear);
-    linear->slots = linear->first + pyad_store_round((b->count + 1) * sizeof *first);
-    linear->weights = linear->slots + pyad_store_round(l->entries * sizeof *rows);
-    linear->base = linear->weights + l->entries * sizeof *weights;
+    linear->slots = linear->first + pyad_store_round((b->count + 1) * sizeof *r.first);
+    linear->weights = linear->slots + pyad_store_round(l->entries * sizeof *r.rows);
+    linear->base = linear->weights + l->entries * sizeof *r.weights;
     uint32_t *to_first = (uint32_t *)(p->store + linear->first);
     uint32_t *to_slots = (uint32_t *)(p->store + linear->slots);
     double *to_weights = (double *)(p->store + linear->weights);
     double *base = (double *)(p->store + linear->base);
     uint32_t used = 0;
     for (uint32_t i = 0; i < b->count; i++) {
-        const uint32_t end = first ? first[i + 1] : i + 1;
-        const double value = s->d->tape->values[b->start + i];
-        double sum = 0, size = fabs(value);
+        const uint32_t end = r.first ? r.first[i + 1] : i + 1;
+        const double value = tape->values[b->start + i];
+        double sum = 0, size = fabs(value), constant = r.base ? r.base[i] : 0;
         int whole = 1;
         to_first[i] = used;
-        for (uint32_t k = first ? first[i] : i; k < end; k++) {
-            const uint32_t element = rows[k] && rows[k] - 1 >= s->d->from
-                                         ? draft_find(s->d, rows[k] - 1)
+        for (uint32_t k = r.first ? r.first[i] : i; k < end; k++) {
+            const double weight = r.weights ? r.weights[k] : 1;
+            const double x = rows_value(tape, r.rows[k]);
+            const double term = x == 0 ? 0 : weight * x;
+            const uint32_t element = r.rows[k] && r.rows[k] - 1 >= s->d->from
+                                         ? draft_find(s->d, r.rows[k] - 1)
                                          : CONSTANT_BIT;
             whole &= !is_constant(element);
-            if (is_constant(element))
+            if (is_constant(element)) {
+                constant += term;
                 continue;
+            }
             to_slots[used] = slot_of(s, element);
-            to_weights[used] = weights ? weights[k] : 1;
-            const double term = to_weights[used++] * s->d->tape->values[rows[k] - 1];
+            to_weights[used++] = weight;
             sum += term;
             size += fabs(term);
         }
-        /* Constant terms may have gone into the value alone (blocks/rows.c): what is more
-         * than rounding is one. */
-        const double rest = value - sum;
-        base[i] = whole && !(fabs(rest) > (used - to_first[i]) * 4 * DBL_EPSILON * size)
-                      ? 0
-                      : rest;
+        base[i] =
+            r.base ? constant : base_left(value, sum, size, used - to_first[i], whole);
     }
     to_first[b->count] = used;
     p->store_length = linear->base + b->count * sizeof *base;
@@ -383,7 +413,7 @@ static void emit_block(schedule *s, const draft_node *n, uint32_t out)
 {
     pyad_program *p = s->p;
     draft *d = s->d;
-    const pyad_block *b = &d->tape->blocks[n->a];
+    const pyad_block *b = &d->tape->blocks[n->block];
     const pyad_source *x = pyad_block_sources(d->tape, b);
     program_block *to = &p->blocks[p->block_count];
     *to = (program_block){.kind = b->kind,
@@ -399,7 +429,7 @@ static void emit_block(schedule *s, const draft_node *n, uint32_t out)
             (program_source){slot_of(s, first), (uint32_t)x[i].count,
                              !is_constant(first) && owner_of(d, first)->active, 0, 0};
     }
-    const size_t bytes = data_size(d->tape, b);
+    const size_t bytes = draft_data_size(d->tape, b);
     if (bytes)
         memcpy(p->store + p->store_length, pyad_store_at(d->tape, b->data), bytes);
     p->store_length += pyad_store_round(bytes);
@@ -414,7 +444,7 @@ static void emit_block(schedule *s, const draft_node *n, uint32_t out)
 static void emit_one(schedule *s, uint32_t id)
 {
     const draft_node *n = &s->d->nodes[id];
-    const int operands = operand_count(n);
+    const int operands = n->operands;
     s->p->steps[s->p->step_count++] = (program_step){
         .op = n->op,
         .code = (uint16_t)(n->op * 8 + activity(s->d, n)),
@@ -430,8 +460,7 @@ static void sort_group(schedule *s, uint32_t *order, size_t count)
     const draft *d = s->d;
     for (size_t k = 0; k < count; k++) {
         const draft_node *n = &d->nodes[order[k]];
-        const uint32_t a = slot_of(s, n->a),
-                       b = operand_count(n) > 1 ? slot_of(s, n->b) : 0;
+        const uint32_t a = slot_of(s, n->a), b = n->operands > 1 ? slot_of(s, n->b) : 0;
         s->key[k] = is_constant(a) ? b : (uint64_t)a << 32 | b;
     }
     sort(s, count, order, s->key);
@@ -578,13 +607,13 @@ static block_room room_of_blocks(const draft *d)
         const draft_node *n = &d->nodes[i];
         if (n->kind != DRAFT_BLOCK || !n->live)
             continue;
-        const pyad_block *b = &tape->blocks[n->a];
+        const pyad_block *b = &tape->blocks[n->block];
         const pyad_source *x = pyad_block_sources(tape, b);
         room.blocks++;
         room.sources += b->source_count;
         for (uint32_t k = 0; k < b->source_count; k++)
             room.constants += x[k].count;
-        room.bytes += pyad_store_round(data_size(tape, b));
+        room.bytes += pyad_store_round(draft_data_size(tape, b));
         if (b->kind == PYAD_BLOCK_LINEAR) {
             const pyad_linear *l = pyad_store_at(tape, b->data);
             room.bytes += sizeof(program_linear) + 32 + 12 * ((size_t)b->count + 1) +
@@ -605,8 +634,11 @@ static int make_room(schedule *s, const block_room *more)
 {
     const draft *d = s->d;
     const size_t n = d->count + 1;
-    s->counted_size = 64;
-    while (s->counted_size < 4 * n)
+    size_t live = 0;
+    for (size_t i = 0; i < d->count; i++)
+        live += d->nodes[i].live;
+    s->counted_size = 256;
+    while (s->counted_size < 3 * live)
         s->counted_size *= 2;
     size_t keys = n > d->argument_count ? n : d->argument_count;
     s->early = pyad_buffer_new(n * sizeof *s->early);
@@ -683,7 +715,6 @@ int draft_schedule(draft *d, pyad_program *p)
         }
         p->inputs = s.slots;
         const size_t count = order_nodes(&s);
-        p->live = count;
         uint64_t *keys = pyad_buffer_new((count + 1) * sizeof *keys);
         if (keys) {
             memcpy(keys, s.key, count * sizeof *keys);

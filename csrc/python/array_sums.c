@@ -164,21 +164,23 @@ PyObject *array_cumsum(PyObject *module, PyObject *args)
     return result;
 }
 
-/* _array_linear(values, first or None, rows, weights or None, tape): nodes with these
- * values, each a sum of weights * (nodes of the rows). */
+/* _array_linear(values, first or None, rows, weights or None, tape, base=None): nodes
+ * with these values, each a sum of weights * (nodes of the rows), and of `base`, which
+ * its constant terms come to (None: what the value leaves for it). */
 PyObject *array_linear(PyObject *module, PyObject *args)
 {
-    PyObject *given[4], *tape_given, *result = NULL;
-    PyArrayObject *array[4] = {NULL};
-    static const int types[4] = {NPY_DOUBLE, NPY_UINT32, NPY_UINT32, NPY_DOUBLE};
+    PyObject *given[5] = {NULL, NULL, NULL, NULL, Py_None}, *tape_given, *result = NULL;
+    PyArrayObject *array[5] = {NULL};
+    static const int types[5] = {NPY_DOUBLE, NPY_UINT32, NPY_UINT32, NPY_DOUBLE,
+                                 NPY_DOUBLE};
     int status = 0;
     uint32_t block;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOOOO!", &given[0], &given[1], &given[2], &given[3],
-                          &Tape_Type, &tape_given))
+    if (!PyArg_ParseTuple(args, "OOOOO!|O", &given[0], &given[1], &given[2], &given[3],
+                          &Tape_Type, &tape_given, &given[4]))
         return NULL;
     TapeObject *tape = (TapeObject *)tape_given;
-    for (int i = 0; i < 4 && status == 0; i++)
+    for (int i = 0; i < 5 && status == 0; i++)
         if (given[i] != Py_None) {
             array[i] = (PyArrayObject *)PyArray_FROMANY(
                 given[i], types[i], 0, 0, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST);
@@ -191,7 +193,8 @@ PyObject *array_linear(PyObject *module, PyObject *args)
     if (status == 0 && ((!first && entries != count) ||
                         (first && ((size_t)PyArray_SIZE(array[1]) != count + 1 ||
                                    first[count] != entries)) ||
-                        (array[3] && (size_t)PyArray_SIZE(array[3]) != entries))) {
+                        (array[3] && (size_t)PyArray_SIZE(array[3]) != entries) ||
+                        (array[4] && (size_t)PyArray_SIZE(array[4]) != count))) {
         raise_error(PYAD_ERROR_ARGUMENTS, "_array_linear: the parts do not fit together");
         status = -1;
     }
@@ -199,8 +202,9 @@ PyObject *array_linear(PyObject *module, PyObject *args)
         status = array_check_rows(entries, rows);
     if (status == 0 && count && tape_check_idle(tape) == 0) {
         int failed =
-            pyad_block_linear(tape->core, count, PyArray_DATA(array[0]), first, entries,
-                              rows, array[3] ? PyArray_DATA(array[3]) : NULL, &block);
+            pyad_block_affine(tape->core, count, PyArray_DATA(array[0]), first, entries,
+                              rows, array[3] ? PyArray_DATA(array[3]) : NULL,
+                              array[4] ? PyArray_DATA(array[4]) : NULL, &block);
         if (failed)
             raise_error(failed);
         else
@@ -209,7 +213,7 @@ PyObject *array_linear(PyObject *module, PyObject *args)
     } else if (status == 0 && !count) {
         result = array_of_parts(tape, array[0], NULL);
     }
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         Py_XDECREF((PyObject *)array[i]);
     return result;
 }

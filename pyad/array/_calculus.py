@@ -365,7 +365,8 @@ def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Any:
         return lifted(sums)
     order = np.argsort(places, kind="stable")
     first = np.concatenate([[0], np.cumsum(np.bincount(places, minlength=minlength))])
-    return _handle._array_linear(sums, first, rows[order], None, tape)
+    base = np.bincount(places, np.where(rows == 0, found, 0.0), minlength)
+    return _handle._array_linear(sums, first, rows[order], None, tape, base)
 
 
 # ---- polynomials, grids --------------------------------------------------------------------------

@@ -226,7 +226,8 @@ def _reduceat(ufunc: Any, a: Any, indices: Any, axis: Any = 0, dtype: Any = None
         owner = np.repeat(np.arange(places.size), count)
         order = np.argsort((owner[:, None] * width + np.arange(width)).ravel(), kind="stable")
         first = np.concatenate([[0], np.cumsum(np.repeat(count, width))])
-        made = _handle._array_linear(sums, first, lines.ravel()[order], None, tape)
+        base = np.add.reduceat(np.where(rows == 0, found, 0.0), places, axis=0)
+        made = _handle._array_linear(sums, first, lines.ravel()[order], None, tape, base)
     return into(out, viewed(lambda v: np.moveaxis(v, 0, k), made))
 
 

@@ -235,9 +235,12 @@ class Compiled(Evaluator):
         `recordings` are kept now; `hits` calls were answered by one of them; `recorded` times the
         function was recorded, `rerecorded` of them because no recording of the same layout fitted;
         `forgotten` recordings are not kept any more; `eager` calls could not be answered from a
-        recording. `programs` describes each that is kept: what it computes, its hits, the nodes
-        recorded, those left when equal ones are shared, those that are needed, its instructions
-        (groups and array operations among them), guards, and bytes.
+        recording. `programs` describes each that is kept: what it computes (`of`), its hits, the
+        nodes on the tape, and how many operations there were before and after each pass:
+        `recorded`; `shared`, constants folded and equal ones shared; `live`, without those that
+        nothing needs; `summed`, chains of additions as one sum; `combined`, products and additions
+        as multiply-adds; `steps`, regrouped: the instructions that run (`groups` and array
+        operations, `blocks`, among them). Then `guards` and `bytes`.
         """
         state = self._state
         sites = list(state.sites.values())

@@ -16,7 +16,7 @@ __all__ = ["Block", "Group", "Guard", "Listing", "Reduction", "Run", "Step", "pr
 
 _SIZES = (
     "constants", "inputs", "steps", "groups", "lists", "blocks", "sources", "places", "store",
-    "outputs", "guards", "nodes", "shared", "live",
+    "outputs", "guards", "nodes", "recorded", "shared", "live", "summed", "combined",
 )  # fmt: skip
 _WIDTH = 100
 _SHOWN = 200
