@@ -243,7 +243,8 @@ static int read_arguments(const PlanObject *plan, PyObject *args, PyObject *kwar
     return 1;
 }
 
-/* 1, 0 if a guard answers otherwise or the run failed: then the slow way says why. */
+/* 1; 0 if a guard answers otherwise or the run failed, which the slow way explains; -1 if
+ * it was interrupted. */
 static int run(const PlanObject *plan, RoomObject *room, const double *given,
                double *slopes)
 {
@@ -257,10 +258,14 @@ static int run(const PlanObject *plan, RoomObject *room, const double *given,
             pyad_program_value(plan->core, room->numbers, given, room->results, &holds);
     if (thread)
         PyEval_RestoreThread(thread);
-    if (status || !holds) {
+    if (status) {
+        raise_error(status);
+        if (!PyErr_ExceptionMatches(PyExc_Exception))
+            return -1;
         PyErr_Clear();
-        return 0;
     }
+    if (status || !holds)
+        return 0;
     room->runs++;
     return 1;
 }
@@ -351,7 +356,7 @@ static PyObject *answer(const PlanObject *plan, PyObject *args, PyObject *kwargs
     if (status > 0 && wanted != VALUE)
         status = begin_gradient(plan, room->numbers, &slopes, &gradient) < 0 ? -1 : 1;
     *ran |= status > 0;
-    if (status > 0 && run(plan, room, given, slopes))
+    if (status > 0 && run(plan, room, given, slopes) > 0)
         result = result_of(plan, room, slopes, gradient, wanted);
     Py_XDECREF(gradient);
     pyad_program_take_back(plan->core, room->numbers);

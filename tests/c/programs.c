@@ -63,7 +63,12 @@ int main(void)
     for (int i = 0; i < ROWS; i++)
         x[i] = 0.75 + 0.25 * i;
     const pyad_batch_input inputs[] = {{x, 1, 1, dx, 1}, {&y, 1, 0, dy, 1}};
-    const pyad_batch batch = {2, inputs, values, 1, &seed, 0, all};
+    const pyad_batch batch = {.inputs = 2,
+                              .input = inputs,
+                              .outputs = values,
+                              .output_step = 1,
+                              .seeds = &seed,
+                              .holds = all};
     WITH_FAILURES(status, pyad_program_batch(program, &batch, 0, ROWS))
     NEED(status == PYAD_OK && failures > 10);
     for (int i = 0; i < ROWS; i++) {
