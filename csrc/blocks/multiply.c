@@ -26,11 +26,13 @@ enum {
     BREADTH = 10 * PANEL,     /* and columns: 750 KiB */
     HEIGHT = 128 * TILE_ROWS, /* rows of x that are copied at once, if they have to be */
     GROUP = 8 * TILE_ROWS,
-    AHEAD = 6,       /* see copy_groups */
-    Y_AHEAD = 8,     /* steps in a tile, whose numbers come from the second cache, */
-    X_AHEAD = 32,    /* or the third */
-    FEW = 3 * PANEL, /* columns of y, up to which columns of x are not copied, */
-    NEAR = 512,      /* if they are no further apart */
+    AHEAD = 6,         /* see copy_groups */
+    Y_AHEAD = 16,      /* steps in a tile, whose numbers come from the second cache; */
+    X_AHEAD = 16,      /* the same of x, if it was copied, */
+    COLUMN_AHEAD = 16, /* and if its columns are read where they stand */
+    CLASH = 512,       /* columns a multiple of that apart share one place of a cache */
+    FEW = 3 * PANEL,   /* columns of y, up to which columns of x are not copied, */
+    NEAR = 512,        /* if they are no further apart */
     ALIGNMENT = 64,
 };
 
@@ -51,10 +53,11 @@ typedef struct {
     int add;
 } target;
 
-/* The rows and lanes are constants where this is inlined, so that the sums are registers.
- */
-AVX512 INLINED void tile(int rows, int lanes, size_t depth, strided x, const double *y,
-                         target out)
+/* The rows, the lanes and `ahead` (how far columns of x are fetched; 0: not at all) are
+ * constants where this is inlined, so that the sums are registers. `copy`: where the
+ * columns of x go on the way, if eight numbers stand next to each other; or NULL. */
+AVX512 INLINED void tile(int rows, int lanes, int ahead, size_t depth, strided x,
+                         double *copy, const double *y, target out)
 {
     __m512d sums[TILE_ROWS][TILE_LANES];
 #pragma GCC unroll 8
@@ -64,9 +67,15 @@ AVX512 INLINED void tile(int rows, int lanes, size_t depth, strided x, const dou
             sums[i][j] = _mm512_setzero_pd();
             _mm_prefetch((const char *)(out.to + i * out.row + j * LANE), _MM_HINT_T0);
         }
+#pragma GCC unroll 4
     for (size_t l = 0; l < depth; l++, x.from += x.column, y += lanes * LANE) {
         __m512d row[TILE_LANES];
-        _mm_prefetch((const char *)(x.from + X_AHEAD * x.column), _MM_HINT_T0);
+        if (ahead) /* in a strip, the last number: the one above took the first's line */
+            _mm_prefetch(
+                (const char *)(x.from + (copy ? LANE - 1 : 0) + ahead * x.column),
+                _MM_HINT_T0);
+        if (copy)
+            _mm512_storeu_pd(copy + l * TILE_ROWS, _mm512_loadu_pd(x.from));
 #pragma GCC unroll 3
         for (int j = 0; j < lanes; j++) {
             row[j] = _mm512_loadu_pd(y + j * LANE);
@@ -93,12 +102,32 @@ AVX512 INLINED void tile(int rows, int lanes, size_t depth, strided x, const dou
         }
 }
 
-AVX512 static void run_tile(size_t rows, size_t lanes, size_t depth, strided x,
-                            const double *y, target out)
+AVX512 static void run_full_tile(size_t lanes, size_t depth, strided x, double *copy,
+                                 const double *y, target out)
+{
+#define TILE(LANES)                                                                      \
+    case LANES:                                                                          \
+        if (copy)                                                                        \
+            tile(TILE_ROWS, LANES, COLUMN_AHEAD, depth, x, copy, y, out);                \
+        else if (x.column == 1)                                                          \
+            tile(TILE_ROWS, LANES, 0, depth, x, NULL, y, out);                           \
+        else                                                                             \
+            tile(TILE_ROWS, LANES, X_AHEAD, depth, x, NULL, y, out);                     \
+        return;
+    switch (lanes) {
+        TILE(1)
+        TILE(2)
+        TILE(3)
+    }
+#undef TILE
+}
+
+AVX512 static void run_last_tile(size_t rows, size_t lanes, size_t depth, strided x,
+                                 const double *y, target out)
 {
 #define TILE(ROWS, LANES)                                                                \
     case (ROWS) * (TILE_LANES + 1) + (LANES):                                            \
-        tile(ROWS, LANES, depth, x, y, out);                                             \
+        tile(ROWS, LANES, X_AHEAD, depth, x, NULL, y, out);                              \
         return;
 #define TILES(ROWS) TILE(ROWS, 1) TILE(ROWS, 2) TILE(ROWS, 3)
     switch (rows * (TILE_LANES + 1) + lanes) {
@@ -109,7 +138,6 @@ AVX512 static void run_tile(size_t rows, size_t lanes, size_t depth, strided x,
         TILES(5)
         TILES(6)
         TILES(7)
-        TILES(8)
     }
 #undef TILES
 #undef TILE
@@ -187,14 +215,22 @@ static void copy_rows(size_t rows, size_t depth, strided x, double *to)
 /* ---- all of it -----------------------------------------------------------------------
  */
 
-/* out (+)= x @ the panels. */
+/* out (+)= x @ the panels. With `copy` the columns of x are taken there along with the
+ * first panel, for the others. */
 AVX512 static void run_rows(size_t rows, size_t depth, size_t columns, strided x,
-                            const double *panels, target out)
+                            double *copy, const double *panels, target out)
 {
     for (size_t j = 0; j < columns; j += PANEL) {
         const size_t width = smaller(PANEL, columns - j), lanes = lanes_of(width);
         out.last = mask_of(width - (lanes - 1) * LANE);
-        run_tile(rows, lanes, depth, x, panels, out);
+        if (rows == TILE_ROWS)
+            run_full_tile(lanes, depth, x, copy, panels, out);
+        else
+            run_last_tile(rows, lanes, depth, x, panels, out);
+        if (copy) {
+            x = (strided){copy, 1, TILE_ROWS};
+            copy = NULL;
+        }
         panels += lanes * LANE * depth;
         out.to += PANEL;
     }
@@ -207,17 +243,55 @@ static size_t part_of(size_t length, size_t most)
     return (length + parts - 1) / parts;
 }
 
+/* How the rows of x are read. */
+enum rows {
+    IN_PLACE,
+    STRIP_BY_STRIP, /* eight rows at a time, copied along with the first panel */
+    COPIED,         /* before any product: whole lines of memory, or any strides */
+};
+
+static enum rows rows_of(size_t columns, ptrdiff_t row, ptrdiff_t column)
+{
+    if (column == 1 || (row == 1 && columns <= FEW && column <= NEAR))
+        return IN_PLACE;
+    return row == 1 && column % CLASH ? STRIP_BY_STRIP : COPIED;
+}
+
+/* out (+)= x @ the panels. `room`: for the strip, or holds the copy. */
+static void run_strips(enum rows kind, size_t rows, size_t depth, size_t columns,
+                       strided x, double *room, const double *panels, target out)
+{
+    for (size_t r = 0; r < rows; r += TILE_ROWS) {
+        const size_t some = smaller(TILE_ROWS, rows - r);
+        const strided copied = {room, 1, TILE_ROWS};
+        if (kind == COPIED) {
+            run_rows(some, depth, columns, copied, NULL, panels, out);
+            room += TILE_ROWS * depth;
+        } else if (kind == STRIP_BY_STRIP && some < TILE_ROWS) {
+            copy_groups(some, depth, x, room);
+            run_rows(some, depth, columns, copied, NULL, panels, out);
+        } else {
+            run_rows(some, depth, columns, x, kind == IN_PLACE ? NULL : room, panels,
+                     out);
+        }
+        x.from += TILE_ROWS * x.row;
+        out.to += TILE_ROWS * out.row;
+    }
+}
+
 int pyad_multiply(size_t m, size_t k, size_t n, const double *x, ptrdiff_t x_row,
                   ptrdiff_t x_column, const double *y, ptrdiff_t y_row,
                   ptrdiff_t y_column, double *out, ptrdiff_t out_row, int add)
 {
     if (!__builtin_cpu_supports("avx512f"))
         return 0;
-    const int copied = x_column != 1 && (x_row != 1 || n > FEW || x_column > NEAR);
+    const enum rows kind = rows_of(n, x_row, x_column);
     const size_t depth = part_of(k, DEPTH), breadth = smaller(BREADTH, n);
-    const size_t height = copied ? smaller(HEIGHT, m) : m;
+    const size_t height = kind == COPIED ? smaller(HEIGHT, m) : m;
     const size_t panels = depth * lanes_of(breadth) * LANE;
-    const size_t rows = copied ? (height + TILE_ROWS) * depth : 0;
+    const size_t rows = kind == COPIED     ? (height + TILE_ROWS) * depth
+                        : kind == IN_PLACE ? 0
+                                           : TILE_ROWS * depth;
     void *room = pyad_buffer_new((panels + rows) * sizeof(double) + ALIGNMENT);
     if (!room)
         return 0;
@@ -226,23 +300,17 @@ int pyad_multiply(size_t m, size_t k, size_t n, const double *x, ptrdiff_t x_row
     for (size_t l = 0; l < k; l += depth)
         for (size_t i = 0; i < m; i += height) {
             const size_t high = smaller(height, m - i), deep = smaller(depth, k - l);
-            strided part = {x + (ptrdiff_t)i * x_row + (ptrdiff_t)l * x_column, x_row,
-                            x_column};
-            if (copied) {
+            const strided part = {x + (ptrdiff_t)i * x_row + (ptrdiff_t)l * x_column,
+                                  x_row, x_column};
+            if (kind == COPIED)
                 copy_rows(high, deep, part, of_x);
-                part = (strided){of_x, 1, TILE_ROWS};
-            }
             for (size_t j = 0; j < n; j += breadth) {
                 const size_t broad = smaller(breadth, n - j);
                 const double *corner = y + (ptrdiff_t)l * y_row + (ptrdiff_t)j * y_column;
                 copy_panels(deep, broad, (strided){corner, y_row, y_column}, of_y);
-                for (size_t r = 0; r < high; r += TILE_ROWS) {
-                    strided eight = part;
-                    eight.from += copied ? (ptrdiff_t)(r * deep) : (ptrdiff_t)r * x_row;
-                    run_rows(smaller(TILE_ROWS, high - r), deep, broad, eight, of_y,
-                             (target){out + (ptrdiff_t)(i + r) * out_row + j, out_row, 0,
-                                      add || l > 0});
-                }
+                run_strips(
+                    kind, high, deep, broad, part, of_x, of_y,
+                    (target){out + (ptrdiff_t)i * out_row + j, out_row, 0, add || l > 0});
             }
         }
     pyad_buffer_release(room);
