@@ -1,5 +1,5 @@
 /* Sweeps of maps. A reverse sweep takes a run of them together, tile by tile: block n - 1
- * for numbers 0 ... 1023, block n - 2 for the same, and so on, then the next tile. So the
+ * for numbers 0 ... 511, block n - 2 for the same, and so on, then the next tile. So the
  * adjoints between them stay in the first cache, and those that nobody else looks at are
  * never written to memory at all.
  *
@@ -40,9 +40,9 @@ typedef struct {
     unsigned free;       /* tiles, a bit each */
     double (*tiles)[PYAD_TILE];
     pyad_tiles values;
-    double *tile[PYAD_RUN]; /* for values that are not on the tape */
-    double *partial[PYAD_RUN];
-    uint32_t wanted;        /* which of them, a bit for each map */
+    double *tile[PYAD_RUN];    /* for values that are not on the tape */
+    double *partial[PYAD_RUN]; /* and for partials that come with them */
+    uint32_t wanted;           /* which of them, a bit for each map */
     double *sum; /* the adjoint of a sum of everything that ends the run, or NULL */
 } run;
 
@@ -152,8 +152,7 @@ static void need_values(run *r, const link *l)
 }
 
 /* Tiles for the unstored values that the sweep takes, and for what these are made of. */
-static void plan_values(run *r, double (*tiles)[PYAD_TILE],
-                        double (*partials)[PYAD_TILE])
+static void plan_values(run *r, double (*tiles)[PYAD_TILE], double (*partials)[PYAD_TILE])
 {
     const pyad_tape *tape = r->s->tape;
     uint32_t used = 0, both = 0;
