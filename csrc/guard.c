@@ -62,20 +62,6 @@ static int reserve(void **array, size_t used, size_t *capacity, size_t more, siz
 
 /* ---- comparing -------------------------------------------------------------------- */
 
-static int compare(int relation, double a, double b)
-{
-    switch (relation) {
-    case PYAD_LESS:
-        return a < b;
-    case PYAD_LESS_EQUAL:
-        return a <= b;
-    case PYAD_EQUAL:
-        return a == b;
-    default:
-        return a != b;
-    }
-}
-
 int pyad_tape_guard(pyad_tape *tape, int relation, pyad_operand a, pyad_operand b)
 {
     pyad_guards *g = tape->guards;
@@ -87,7 +73,7 @@ int pyad_tape_guard(pyad_tape *tape, int relation, pyad_operand a, pyad_operand 
         (pyad_guard){.a = a,
                      .b = b,
                      .relation = (uint8_t)relation,
-                     .outcome = (uint8_t)compare(relation, a.value, b.value)};
+                     .outcome = (uint8_t)pyad_guard_compare(relation, a.value, b.value)};
     return PYAD_OK;
 }
 
@@ -123,7 +109,8 @@ int pyad_tape_guard_block(pyad_tape *tape, int relation, size_t count, pyad_vect
     pyad_tape_store_values(tape);
     const double *x = numbers_of(tape, &a), *y = numbers_of(tape, &b);
     for (size_t i = 0; i < count; i++)
-        outcomes[i] = (uint8_t)compare(relation, x[a.step ? i : 0], y[b.step ? i : 0]);
+        outcomes[i] =
+            (uint8_t)pyad_guard_compare(relation, x[a.step ? i : 0], y[b.step ? i : 0]);
     if (!g || !count || (a.node == PYAD_CONSTANT && b.node == PYAD_CONSTANT))
         return PYAD_OK;
     if (count == 1)

@@ -32,6 +32,21 @@ typedef struct pyad_guards {
     size_t reads;
 } pyad_guards;
 
+/* What a comparison gives. */
+static inline int pyad_guard_compare(int relation, double a, double b)
+{
+    switch (relation) {
+    case PYAD_LESS:
+        return a < b;
+    case PYAD_LESS_EQUAL:
+        return a <= b;
+    case PYAD_EQUAL:
+        return a == b;
+    default:
+        return a != b;
+    }
+}
+
 /* Guard `count` comparisons of operands as blocks have them; outcomes[i] is set to what
  * each gives now. */
 int pyad_tape_guard_block(pyad_tape *tape, int relation, size_t count, pyad_vector a,

@@ -24,6 +24,7 @@ import pytest
 import scipy.sparse
 
 import pyad
+from pyad.compiled import _recordings
 
 SCALE = 2.0
 WEIGHTS = np.array([1.0, 2.0, 3.0])
@@ -1110,3 +1111,23 @@ def test_the_quick_way_looks_at_everything() -> None:
     close(q.value_and_grad(np.array(3.0)), pyad.value_and_grad(lambda x: x * x)(np.array(3.0)))
     close(q(np.empty(0)), np.empty(0))
     close(q(np.empty(0)), np.empty(0))
+
+
+def test_large_recordings_are_kept_within_a_bound_of_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @pyad.compile
+    def f(x: Any) -> Any:
+        for _ in range(int(x[0])):
+            x = x * 1.5 + np.sin(x)
+        return np.sum(x)
+
+    points = [np.full(100, float(k)) for k in range(1, 21)]
+    expected = [f(x) for x in points]
+    assert len(f.stats()["programs"]) == 20
+    for bound, fewest, most in ((300_000, 2, 19), (0, 1, 1)):
+        f.clear()
+        monkeypatch.setattr(_recordings, "MEMORY", bound)
+        assert [f(x) for x in points] == expected
+        assert fewest <= len(f.stats()["programs"]) <= most
+        assert f(points[-1]) == expected[-1]

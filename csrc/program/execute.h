@@ -374,7 +374,8 @@ static size_t NAME(check)(const pyad_program *p, const double *v, unsigned char 
             const double *a = v + AT(g->a + k * g->step_a),
                          *b = v + AT(g->b + k * g->step_b);
             for (size_t l = 0; l < LANES; l++)
-                bad[l] |= program_compare(g->relation, a[l], b[l]) != outcomes[k * step];
+                bad[l] |=
+                    pyad_guard_compare(g->relation, a[l], b[l]) != outcomes[k * step];
             if (LANES == 1 && bad[0])
                 break;
         }

@@ -1,5 +1,6 @@
 /* The inner loops of programs, along runs of numbers. */
 #pragma once
+#include "../guard.h"
 #include "../rows.h"
 #include "program.h"
 
@@ -109,21 +110,6 @@ INLINED void program_group_pass(const pyad_loops *loops, const program_group *g,
         PASS(1, i, 1, weights, 1);
     }
 #undef PASS
-}
-
-/* What a guard's comparison gives. */
-static inline int program_compare(int relation, double a, double b)
-{
-    switch (relation) {
-    case PYAD_LESS:
-        return a < b;
-    case PYAD_LESS_EQUAL:
-        return a <= b;
-    case PYAD_EQUAL:
-        return a == b;
-    default:
-        return a != b;
-    }
 }
 
 /* The first slot of the results of a group or block. */

@@ -117,7 +117,6 @@ class Program:
         self.rooms: list[Room] = []
         self._all_rooms: list[Room] = []
         self._may_have_plan = True
-
         self.number = next(_NUMBERS)
 
     is_loaded = False
@@ -276,6 +275,11 @@ class Program:
     def runs(self) -> int:
         """How many runs came to their end."""
         return self.rows + sum(room.runs for room in self._all_rooms)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the program and of the numbers of one run."""
+        return int(lib.pyad_program_describe(self.core).bytes) + 8 * int(self.room_size)
 
     def describe(self) -> dict[str, int]:
         """The figures of `pyad_program_info`."""

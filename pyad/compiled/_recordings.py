@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 import inspect
+import itertools
 import os
 import threading
 import types
@@ -39,6 +40,8 @@ Floats = npt.NDArray[np.float64]
 
 PROGRAMS = 64
 """Recordings kept for one layout, those used last."""
+MEMORY = 1 << 30
+"""Bytes that they may take together, beyond which those used longest ago are forgotten."""
 SITES = 256
 """Layouts that are remembered, those used last."""
 HOPELESS = 3
@@ -331,8 +334,9 @@ class Recordings:
                 return False
             others = tuple([other for other in site.programs if other is not program])
             site.programs = (program, *others)
-            if len(site.programs) > PROGRAMS:
-                site.drop(site.programs[:PROGRAMS])
+            kept = len(site.programs) if expected is None else _how_many_fit(site.programs)
+            if kept < len(site.programs):
+                site.drop(site.programs[:kept])
                 self._forget_shortcuts()
         return True
 
@@ -415,6 +419,12 @@ class Recordings:
     def count(self, what: str) -> int:
         """hits, recorded or forgotten, of all times."""
         return self.past[what] + sum(int(getattr(s, what)) for s in list(self.sites.values()))
+
+
+def _how_many_fit(programs: Sequence[Program]) -> int:
+    """How many of them may be kept, from the first on: one at least."""
+    totals = itertools.accumulate(program.memory for program in programs[:PROGRAMS])
+    return max(1, sum(total <= MEMORY for total in totals))
 
 
 def _put_first(recordings: weakref.ref[Recordings], program: Program) -> None:

@@ -1,8 +1,8 @@
-"""A continuous distribution, by formulas of its standard variable."""
+"""What distributions share, and a continuous one by formulas of its standard variable."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,12 +28,48 @@ from pyad.scipy.stats._common import (
     missing_method,
 )
 
-__all__ = [
-    "Distribution",
-]
+__all__ = ["Distribution", "Family"]
 
 
-class Distribution:
+class Family:
+    """Name and arguments of a distribution of SciPy: a variable, shapes, loc (and scale)."""
+
+    variable = "x"
+    defaults: ClassVar[dict[str, float]] = {"loc": 0.0, "scale": 1.0}
+
+    def __init__(self, name: str, shapes: str) -> None:
+        self.name = name
+        self.shapes = shapes.split()
+
+    def __repr__(self) -> str:
+        return f"pyad.scipy.stats.{self.name}"
+
+    def __getattr__(self, name: str) -> Any:
+        raise missing_method(self, name)
+
+    def _given(self, method: str, args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+        """All arguments as operands, in the order of SciPy."""
+        what = f"scipy.stats.{self.name}.{method}"
+        needed = [self.variable, *self.shapes]
+        names = [*needed, *self.defaults]
+        given = dict(zip(names, args, strict=False))
+        wrong = [n for n in named if n in given or n not in names]
+        missing = [n for n in needed if n not in given and n not in named]
+        if len(args) > len(names) or wrong or missing:
+            raise error(
+                "ARGUMENTS",
+                f"{what} takes ({', '.join(names)}): "
+                + (f"{', '.join(missing)} missing" if missing else f"not {', '.join(wrong)}"
+                   if wrong else f"{len(args)} arguments were given"),
+            )  # fmt: skip
+        given = {**self.defaults, **given, **named}
+        return {n: operand(given[n], what) for n in names}
+
+    def _theirs(self, method: str) -> Any:
+        return getattr(getattr(required("scipy.stats", "pyad.scipy.stats"), self.name), method)
+
+
+class Distribution(Family):
     """One of SciPy's distributions, by formulas of the standard variable z = (x - loc) / scale."""
 
     def __init__(
@@ -46,41 +82,12 @@ class Distribution:
         inside: Any = 0.0,
         **functions: Function,
     ) -> None:
-        self.name = name
-        self.shapes = shapes.split()
+        super().__init__(name, shapes)
         self._log, self._functions = log, functions
         self._support = support if callable(support) else lambda *shapes: support
         self._allowed = allowed or (lambda *shapes: np.logical_and.reduce([p > 0 for p in shapes]))
         # a point of the support, at which the formulas are evaluated in place of those outside
         self._point = inside if callable(inside) else lambda *shapes: inside
-
-    def __repr__(self) -> str:
-        return f"pyad.scipy.stats.{self.name}"
-
-    def __getattr__(self, name: str) -> Any:
-        raise missing_method(self, name)
-
-    # ---- arguments -----------------------------------------------------------------------------
-
-    def _bind(self, method: str, args: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
-        """x, the shapes, loc and scale as operands."""
-        what = f"scipy.stats.{self.name}.{method}"
-        names = [*self.shapes, "loc", "scale"]
-        given = dict(zip(["x", *names], args, strict=False))
-        wrong = [n for n in named if n in given or n not in ("x", *names)]
-        missing = [n for n in ("x", *self.shapes) if n not in given and n not in named]
-        if len(args) > len(names) + 1 or wrong or missing:
-            raise error(
-                "ARGUMENTS",
-                f"{what} takes ({', '.join(['x', *names])}): "
-                + (f"{', '.join(missing)} missing" if missing else f"not {', '.join(wrong)}"
-                   if wrong else f"{len(args)} arguments were given"),
-            )  # fmt: skip
-        given = {"loc": 0.0, "scale": 1.0, **given, **named}
-        return [operand(given[n], what) for n in ("x", *names)]
-
-    def _theirs(self, method: str) -> Any:
-        return getattr(getattr(required("scipy.stats", "pyad.scipy.stats"), self.name), method)
 
     def _evaluate(
         self, method: str, args: tuple[Any, ...], named: dict[str, Any], formula: Function,
@@ -89,7 +96,7 @@ class Distribution:
         """`formula(z, *shapes)` in the support, the constants beside it, NaN where not allowed."""
         if not holds_variables(*args, *named.values()):
             return self._theirs(method)(*args, **named)
-        x, *shapes, loc, scale = self._bind(method, args, named)
+        x, *shapes, loc, scale = self._given(method, args, named).values()
         shape = np.broadcast_shapes(*(shape_of(v) for v in (x, *shapes, loc, scale)))
         numbers = [seen(v) if guarding() else np.asarray(plain(v)) for v in shapes]
         with np.errstate(all="ignore"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -10,12 +10,10 @@ from pyad._binding import error
 from pyad.array._rules import (
     extended,
     holds_variables,
-    operand,
     plain,
     select,
     shape_of,
 )
-from pyad.scipy import required
 from pyad.scipy.stats._common import (
     INF,
     Function,
@@ -25,10 +23,10 @@ from pyad.scipy.stats._common import (
     gammaincc,
     lgamma,
     log,
-    missing_method,
     xlog1py,
     xlogy,
 )
+from pyad.scipy.stats._family import Family
 
 __all__ = [
     "bernoulli",
@@ -39,8 +37,11 @@ __all__ = [
 ]
 
 
-class _Discrete:
+class _Discrete(Family):
     """A distribution on whole numbers, whose methods are differentiable in the parameters."""
+
+    variable = "k"
+    defaults: ClassVar[dict[str, float]] = {"loc": 0.0}
 
     def __init__(
         self,
@@ -52,35 +53,21 @@ class _Discrete:
         allowed: Function,
         whole: tuple[str, ...] = (),
     ) -> None:
-        self.name, self.shapes = name, shapes.split()
+        super().__init__(name, shapes)
         self._log, self._cdf, self._support = log, cdf, support
         self._allowed, self._whole = allowed, whole
 
-    def __repr__(self) -> str:
-        return f"pyad.scipy.stats.{self.name}"
-
-    def __getattr__(self, name: str) -> Any:
-        raise missing_method(self, name)
-
     def _bind(self, method: str, args: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
-        what = f"scipy.stats.{self.name}.{method}"
-        names = ["k", *self.shapes, "loc"]
-        given = dict(zip(names, args, strict=False))
-        wrong = [n for n in named if n in given or n not in names]
-        missing = [n for n in names[:-1] if n not in given and n not in named]
-        if len(args) > len(names) or wrong or missing:
-            raise error("ARGUMENTS", f"{what} takes ({', '.join(names)})")
-        given = {"loc": 0.0, **given, **named}
+        """Operands; what is a whole number must be no variable."""
+        given = self._given(method, args, named)
         for n in ("k", "loc", *self._whole):
-            if getattr(operand(given[n], what), "requires_grad", False):
+            if getattr(given[n], "requires_grad", False):
                 raise error(
                     "ARGUMENTS",
-                    f"{what} has no derivative in {n}, which is a whole number: give {n}.value",
+                    f"scipy.stats.{self.name}.{method} has no derivative in {n}, which is a whole "
+                    f"number: give {n}.value",
                 )
-        return [operand(given[n], what) for n in names]
-
-    def _theirs(self, method: str) -> Any:
-        return getattr(getattr(required("scipy.stats", "pyad.scipy.stats"), self.name), method)
+        return list(given.values())
 
     def logpmf(self, *args: Any, **named: Any) -> Any:
         """The logarithm of the probability."""
