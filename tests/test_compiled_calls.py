@@ -219,6 +219,17 @@ def test_large_products_run_after_run(argnums: Any) -> None:
         np.testing.assert_array_equal(g, before)
 
 
+@pytest.mark.parametrize("argnums", [0, (0,)], ids=str)
+def test_the_only_gradient_is_an_array_of_its_own(argnums: Any) -> None:
+    p = pyad.compile(lambda x: np.sum(np.exp(-x * x / 2) * np.sin(x)), argnums)
+    points = np.random.default_rng(6).normal(size=(4, 1000))
+    found = [p.value_and_grad(x)[1] for x in points]
+    for x, slope in zip(points, found, strict=True):
+        slope = slope[0] if isinstance(argnums, tuple) else slope
+        expected = np.exp(-x * x / 2) * (np.cos(x) - x * np.sin(x))
+        np.testing.assert_allclose(slope, expected, rtol=1e-12, atol=1e-15)
+
+
 def test_a_product_of_one_array_with_itself() -> None:
     x = np.random.default_rng(3).normal(size=(30, 30))
     for f in (lambda a, c: np.tanh(a @ c).sum(), lambda a, c: np.tanh(a @ a.T @ c).sum() + a.sum()):

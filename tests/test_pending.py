@@ -155,7 +155,9 @@ def test_every_tile_is_as_all_at_once(op: Any) -> None:
     both(run)
 
 
-@pytest.mark.parametrize("size", [1, 7, 8, 127, 129, 1023, 1024, 1025, 2049, 9_999, 100_003])
+@pytest.mark.parametrize(
+    "size", [1, 7, 8, 127, 129, 511, 512, 513, 1023, 1025, 2049, 9_999, 100_003]
+)
 def test_sums_are_added_in_the_same_order(size: int) -> None:
     numbers = np.random.default_rng(size).normal(size=size)
 
@@ -166,6 +168,33 @@ def test_sums_are_added_in_the_same_order(size: int) -> None:
 
     both(run)
     assert np.sum(pyad.array(numbers) * 1.1).value == np.sum(numbers * 1.1)
+
+
+def test_sines_are_computed_again_with_their_cosines() -> None:
+    numbers = np.append(np.random.default_rng(5).normal(size=1500), [0.0, -0.0, 2e6, -3e9])
+
+    def run() -> Any:
+        x = pyad.array(numbers)
+        total = np.sum(np.sin(x) * np.cos(2 * x) + np.sin(np.cos(3 * x)) * np.sin(-x))
+        return [total, pyad.gradient(total, x)]
+
+    both(run)
+    x = pyad.array(numbers)
+    slope = pyad.gradient(np.sum(np.sin(x) * np.cos(2 * x)), x)
+    s, c, s2, c2 = np.sin(numbers), np.cos(numbers), np.sin(2 * numbers), np.cos(2 * numbers)
+    np.testing.assert_allclose(slope, c * c2 - 2 * s * s2, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("divisor", [2.0, -0.25, 2.0**-1022, 2.0**1022, 2.0**1023, 5e-324, 3.0])
+def test_quotients_are_numpys_whatever_the_divisor(divisor: float) -> None:
+    numbers = np.random.default_rng(6).normal(size=1500)
+    numbers[:8] = 0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, 3e-308, 1e308
+    compiled = pyad.compile(lambda x: x * 1.0 / divisor)
+    with np.errstate(all="ignore"):
+        expected = (numbers / divisor).tobytes()
+        assert (pyad.array(numbers) / divisor).value.tobytes() == expected
+        for _ in range(3):
+            assert compiled(numbers).tobytes() == expected
 
 
 # ---- what asks for values ----------------------------------------------------------------------

@@ -180,7 +180,7 @@ enum pyad_part {
     PYAD_DAB,
     PYAD_DBB,
 };
-enum { PYAD_TILE = 1024 }; /* numbers of a tile: a few of them fit in the first cache */
+enum { PYAD_TILE = 512 }; /* numbers of a tile: a few of them fit in the first cache */
 
 /* out[i] = the part of `op` at a[i * step_a], b[i * step_b] and its value v[i] (not read
  * for PYAD_VALUE). out may be v. b may be NULL for one argument. */

@@ -149,6 +149,12 @@ void pyad_map_part(const pyad_loops *loops, int op, enum pyad_part part, size_t 
         op = PYAD_OP_SQUARE;
         b = NULL;
     }
+    double reciprocal;
+    if (part == PYAD_VALUE && op == PYAD_OP_DIV && step_b == 0 &&
+        has_exact_reciprocal(*b, &reciprocal)) {
+        op = PYAD_OP_MUL;
+        b = &reciprocal;
+    }
     if (part == PYAD_VALUE && !has_own_value(op, b, step_b)) {
         run_value(loops, op, count, a, step_a, b, step_b, out);
         return;

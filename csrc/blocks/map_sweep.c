@@ -1,5 +1,5 @@
 /* Sweeps of maps. A reverse sweep takes a run of them together, tile by tile: block n - 1
- * for numbers 0 ... 1023, block n - 2 for the same, and so on, then the next tile. So the
+ * for numbers 0 ... 511, block n - 2 for the same, and so on, then the next tile. So the
  * adjoints between them stay in the first cache, and those that nobody else looks at are
  * never written to memory at all.
  *
@@ -13,6 +13,7 @@
 enum {
     LONGEST = PYAD_RUN + 1, /* links of a run: the maps and a sum */
     TILES = 8,              /* adjoints that live in scratch */
+    PARTIALS = 2,           /* partials that are computed with values */
 };
 
 /* A pointer to adjoints: of a tile, or (moves) of all numbers. */
@@ -39,8 +40,9 @@ typedef struct {
     unsigned free;       /* tiles, a bit each */
     double (*tiles)[PYAD_TILE];
     pyad_tiles values;
-    double *tile[PYAD_RUN]; /* for values that are not on the tape */
-    uint32_t wanted;        /* which of them, a bit for each map */
+    double *tile[PYAD_RUN];    /* for values that are not on the tape */
+    double *partial[PYAD_RUN]; /* and for partials that come with them */
+    uint32_t wanted;           /* which of them, a bit for each map */
     double *sum; /* the adjoint of a sum of everything that ends the run, or NULL */
 } run;
 
@@ -150,11 +152,11 @@ static void need_values(run *r, const link *l)
 }
 
 /* Tiles for the unstored values that the sweep takes, and for what these are made of. */
-static void plan_values(run *r, double (*tiles)[PYAD_TILE])
+static void plan_values(run *r, double (*tiles)[PYAD_TILE], double (*partials)[PYAD_TILE])
 {
     const pyad_tape *tape = r->s->tape;
-    uint32_t used = 0;
-    r->values = (pyad_tiles){tape, r->low, 0, r->tile};
+    uint32_t used = 0, both = 0;
+    r->values = (pyad_tiles){tape, r->low, 0, r->tile, r->partial};
     r->wanted = 0;
     if (!tape->unstored)
         return;
@@ -165,10 +167,12 @@ static void plan_values(run *r, double (*tiles)[PYAD_TILE])
     for (uint32_t i = r->values.maps; i-- > 0;) {
         const pyad_block *map = &tape->blocks[r->low + i];
         const pyad_source *x = pyad_block_sources(tape, map);
-        r->tile[i] = NULL;
+        r->tile[i] = r->partial[i] = NULL;
         if (!(r->wanted >> i & 1))
             continue;
         r->tile[i] = tiles[used++];
+        if (both < PARTIALS && x->step && pyad_has_both_at_once(map))
+            r->partial[i] = partials[both++];
         for (uint32_t k = 0; k < map->source_count; k++)
             if (is_inside(r, x[k].block) &&
                 tape->blocks[x[k].block].flags & PYAD_BLOCK_UNSTORED)
@@ -208,11 +212,11 @@ static void sweep_tile(run *r, size_t at, size_t count, double *scratch)
 static int sweep_run(run *r)
 {
     double tiles[TILES][PYAD_TILE], values[PYAD_UNSTORED][PYAD_TILE];
-    double scratch[2 * PYAD_TILE];
+    double partials[PARTIALS][PYAD_TILE], scratch[2 * PYAD_TILE];
     r->tiles = tiles;
     r->free = (1u << TILES) - 1;
     plan(r);
-    plan_values(r, values);
+    plan_values(r, values, partials);
     for (size_t at = 0; r->links && at < r->count; at += PYAD_TILE) {
         size_t rest = r->count - at, count = rest < PYAD_TILE ? rest : PYAD_TILE;
         compute_values(r, at, count);

@@ -5,6 +5,7 @@
 
 #include "lanes.h"
 #include "life.h"
+#include "sincos.h"
 
 /* ---- recording -------------------------------------------------------------------- */
 
@@ -51,12 +52,29 @@ int pyad_is_last_pending(const pyad_tape *tape, uint32_t node, size_t count)
 
 /* ---- evaluating ------------------------------------------------------------------- */
 
+static void compute_both(int op, size_t count, const double *a, double *out,
+                         double *partial)
+{
+    if (op == PYAD_OP_SIN) {
+        pyad_sin_cos_values(count, a, out, partial);
+        return;
+    }
+    pyad_sin_cos_values(count, a, partial, out);
+    for (size_t i = 0; i < count; i++)
+        partial[i] = -partial[i];
+}
+
 void pyad_tile_compute(const pyad_tiles *t, const pyad_block *map, size_t at,
                        size_t count, double *out)
 {
     const pyad_source *x = pyad_block_sources(t->tape, map);
     const double *a = pyad_tile_source(t, x, at);
     const double *b = map->source_count > 1 ? pyad_tile_source(t, x + 1, at) : NULL;
+    double *partial = pyad_tile_of_partial(t, (uint32_t)(map - t->tape->blocks));
+    if (partial && x->step) {
+        compute_both(map->op, count, a, out, partial);
+        return;
+    }
     pyad_map_part(t->tape->loops, map->op, PYAD_VALUE, count, a, x->step, b,
                   b ? x[1].step : 0, NULL, out);
 }
@@ -80,6 +98,8 @@ static int is_cheap(const pyad_tape *tape, const pyad_block *map)
     case PYAD_OP_MAXIMUM:
     case PYAD_OP_MINIMUM:
     case PYAD_OP_RELU:
+    case PYAD_OP_SIN: /* a sweep needs the other one anyway, and both come at once */
+    case PYAD_OP_COS:
         return 1;
     default:
         return 0;
@@ -136,7 +156,7 @@ static void group_of_pending(group *b, pyad_tape *tape, int summed,
     uint32_t used = 0, before = 0;
     for (uint32_t i = tape->blocks[first].batch; i < first; i++)
         before += tape->blocks[i].flags & PYAD_BLOCK_UNSTORED ? 1 : 0;
-    b->values = (pyad_tiles){tape, first, maps, b->tile};
+    b->values = (pyad_tiles){tape, first, maps, b->tile, NULL};
     for (uint32_t i = 0; i < maps; i++) {
         const pyad_block *map = &tape->blocks[first + i];
         const int needless =

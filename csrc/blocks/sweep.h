@@ -65,11 +65,12 @@ enum {
 };
 
 /* Where the values of maps stand that are at work together: of block first + i, i < maps,
- * in a tile if tile[i] is set; of all others on the tape. */
+ * in a tile if tile[i] is set; of all others on the tape. partial[i], if there is one, is
+ * a tile for its partial, computed with the value: pyad_has_both_at_once. */
 typedef struct {
     const pyad_tape *tape;
     uint32_t first, maps;
-    double **tile;
+    double **tile, **partial;
 } pyad_tiles;
 
 /* Values from number `at` on, of an operand and of a block. */
@@ -77,15 +78,25 @@ static inline double *pyad_tile_of(const pyad_tiles *t, uint32_t block)
 {
     return block - t->first < t->maps ? t->tile[block - t->first] : NULL;
 }
+static inline double *pyad_tile_of_partial(const pyad_tiles *t, uint32_t block)
+{
+    return t->partial && block - t->first < t->maps ? t->partial[block - t->first] : NULL;
+}
 static inline const double *pyad_tile_source(const pyad_tiles *t, const pyad_source *x,
                                              size_t at)
 {
     const double *tile = pyad_tile_of(t, x->block);
     return tile ? tile : pyad_source_values(t->tape, x) + at * x->step;
 }
-/* Compute `count` <= PYAD_TILE values of a map of order 0, from number `at` on. */
+/* Compute `count` <= PYAD_TILE values of a map of order 0, from number `at` on, and its
+ * partial if that has a tile. */
 void pyad_tile_compute(const pyad_tiles *t, const pyad_block *map, size_t at,
                        size_t count, double *out);
+/* A sine or a cosine: the value and the partial take hardly longer than one of them. */
+static inline int pyad_has_both_at_once(const pyad_block *map)
+{
+    return map->order == 0 && (map->op == PYAD_OP_SIN || map->op == PYAD_OP_COS);
+}
 
 /* The weights of `count` <= PYAD_TILE numbers of a map from number `at` on, in operand 0
  * or 1: number i has at[i * step]. `scratch` has room for two tiles. */

@@ -93,6 +93,9 @@ pyad_weights pyad_tile_weights(const pyad_tiles *t, const pyad_block *map, int o
         step_b = source[1].step;
         b = pyad_tile_source(t, source + 1, at);
     }
+    const double *partial = pyad_tile_of_partial(t, (uint32_t)(map - tape->blocks));
+    if (partial)
+        return (pyad_weights){partial, 1};
     if (pyad_map_constant_part(op, part, scratch))
         return (pyad_weights){scratch, 0};
     if (what == 'A')

@@ -576,7 +576,7 @@ static int find_chains(pyad_program *p)
 
 /* ---- running ---------------------------------------------------------------------- */
 
-enum { TILE = 512 };
+enum { TILE = 256 };
 
 size_t program_tiles(const pyad_program *p)
 {
@@ -742,9 +742,7 @@ static void tile_adjoints(run *r)
             if (!sum->active || share == 0)
                 continue;
             double *to = own_of(r, source);
-            if (!r->touched[source])
-                memset(to, 0, r->count * sizeof *to);
-            program_add_to(r->count, share, to);
+            (r->touched[source] ? program_add_to : program_fill)(r->count, share, to);
             r->touched[source] = 1;
             continue;
         }

@@ -66,6 +66,11 @@ WIDEST_LANES
 void program_map(const pyad_loops *loops, int op, size_t count, operand a, operand b,
                  operand c, double *out)
 {
+    double reciprocal;
+    if (op == PYAD_OP_DIV && !b.step && has_exact_reciprocal(*b.x, &reciprocal)) {
+        op = PYAD_OP_MUL;
+        b.x = &reciprocal;
+    }
     switch (op) {
     case PYAD_OP_ADD:
         EACH_OF_TWO(A + B)
@@ -159,6 +164,13 @@ void program_add_to(size_t count, double own, double *to)
 {
     for (size_t i = 0; i < count; i++)
         to[i] += own;
+}
+
+WIDEST_LANES
+void program_fill(size_t count, double number, double *to)
+{
+    for (size_t i = 0; i < count; i++)
+        to[i] = number;
 }
 
 int program_block_value(const pyad_program *p, const program_block *b,

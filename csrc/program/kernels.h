@@ -24,6 +24,7 @@ double program_pass_to_one(size_t count, const double *own, double scale, const 
                            size_t step);
 double program_sum(const double *x, size_t count);
 void program_add_to(size_t count, double own, double *to);
+void program_fill(size_t count, double number, double *to);
 
 /* The results of a block of kind PRODUCT or CALL from the numbers of its sources, and the
  * adjoints passed on to them (shares[i] NULL: not wanted). */

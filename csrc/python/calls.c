@@ -278,7 +278,8 @@ static PyObject *array_for(const PlanObject *plan, double *room, Py_ssize_t i,
 {
     const FormObject *form = form_at(plan->chosen, i);
     const size_t at = (size_t)plan->at[i], size = form_size(form);
-    const int is_all = size == plan->size && !plan->is_tuple;
+    const int is_only = !plan->is_tuple || PyTuple_GET_SIZE(plan->chosen) == 1;
+    const int is_all = size == plan->size && is_only;
     double *data;
     if (!is_all && !pyad_program_lend(plan->core, room, at, size, NULL, NULL))
         return NULL;
