@@ -210,7 +210,7 @@ static int is_linear(const pyad_program *p, size_t step)
 {
     const program_step *t = &p->steps[step];
     const program_group *g = group_at(p, step);
-    const int op = g ? g->op : t->op, active = g ? g->active : t->code % 8;
+    const int op = g ? g->op : t->op, active = g ? g->active : program_active(t);
     const size_t a = g ? g->at[0] : t->a, b = g ? g->at[1] : t->b;
     if (g && g->order)
         return !g->active;
@@ -493,13 +493,28 @@ static int find_cleared(pyad_program *p)
 /* ---- all of it ----------------------------------------------------------------------
  */
 
-/* The last step, and what the loop over single operations leaves to the others. */
+/* Which operand of a single operation is a slot, if one alone is; 0: none. (Those it
+ * does not have are slot 0 or that of the first input, no results.) */
+static uint16_t last_of(const program_step *t, size_t slot)
+{
+    const int a = t->a == slot, b = t->b == slot, c = t->c == slot;
+    return a + b + c != 1 ? 0 : a ? 1 : b ? 2 : 3;
+}
+
+/* The last step, which steps the loops over single operations leave to others, and where
+ * these find the last result among their operands. */
 static void mark_codes(pyad_program *p)
 {
     p->steps[p->step_count] = (program_step){.op = PROGRAM_END};
-    for (size_t i = 0; i <= p->step_count; i++)
-        if (p->steps[i].op >= PROGRAM_FOLD)
-            p->steps[i].code = PROGRAM_FOLD * 8;
+    size_t out = p->constants + p->inputs; /* the slot of the result */
+    for (size_t i = 0; i <= p->step_count; i++) {
+        program_step *t = &p->steps[i];
+        if (t->op >= PROGRAM_FOLD)
+            t->code = program_code(PROGRAM_FOLD, 0);
+        else if (i && t[-1].op < PROGRAM_FOLD)
+            t->code |= last_of(t, out - 1);
+        out += program_results(p, t);
+    }
 }
 
 static int find_chains(pyad_program *p);

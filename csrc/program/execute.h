@@ -399,13 +399,6 @@ static inline int NAME(is_light)(int op)
            op == PYAD_OP_RECIPROCAL || op == PYAD_OP_ABS || op == PYAD_OP_SQRT;
 }
 
-static size_t NAME(results_of)(const pyad_program *p, const program_step *t)
-{
-    return t->op == PROGRAM_GROUP   ? p->groups[t->a].count
-           : t->op == PROGRAM_BLOCK ? p->blocks[t->a].count
-                                    : 1;
-}
-
 /* The chain that begins with a step, or NULL. */
 static const program_chain *NAME(chain_from)(const pyad_program *p, const program_step *t)
 {
@@ -432,18 +425,41 @@ static program_memory NAME(memory)(const pyad_program *p, double *v, double *til
 
 /* Single operations are where scalar programs spend all their time. One lane goes from
  * each to the next by a jump of its own (direct threading), several by a switch: a
- * function that jumps to labels cannot be compiled for several sets of instructions. */
+ * function that jumps to labels cannot be compiled for several sets of instructions.
+ *
+ * Most steps read the result of the step before (schedule.c): it stays in a register,
+ * `last`, and on the way back its adjoint does, which saves the way through memory. So
+ * each operation has a label for each operand that may be the last result (LAST: 0 none,
+ * 1 a, 2 b, 3 c), and in the sweep for each choice of operands that it passes something
+ * to (MASK). */
 #if LANES == 1 && defined(__GNUC__)
-#define DISPATCH(CODE, LABELS) goto *LABELS[CODE];
+#define DIRECT 1
+#define DISPATCH(CODE) goto *labels[t->code];
 #define ON(CODE, LABEL)                                                                  \
     LABEL:
 #define ON_OTHERS(LABEL)                                                                 \
     LABEL:
+#define LASTS_1(EACH, ...) EACH(0, __VA_ARGS__) EACH(1, __VA_ARGS__)
+#define LASTS_2(EACH, ...) LASTS_1(EACH, __VA_ARGS__) EACH(2, __VA_ARGS__)
+#define LASTS_3(EACH, ...) LASTS_2(EACH, __VA_ARGS__) EACH(3, __VA_ARGS__)
+#define LABEL_AT(LAST, OP, MASK, LABEL) [((OP) * 8 + MASK) * 4 + LAST] = &&LABEL,
+#define OPERAND(LAST, WHICH, FROM) (LAST == WHICH ? last : (FROM)[l])
+#define KEEP(VALUE) (last = (VALUE))
 #else
-#define DISPATCH(CODE, LABELS) switch (CODE)
+#define DIRECT 0
+#define DISPATCH(CODE) switch (CODE)
 #define ON(CODE, LABEL) case CODE:
 #define ON_OTHERS(LABEL) default:
+#define LASTS_1(EACH, ...) EACH(0, __VA_ARGS__)
+#define LASTS_2(EACH, ...) EACH(0, __VA_ARGS__)
+#define LASTS_3(EACH, ...) EACH(0, __VA_ARGS__)
+#define OPERAND(LAST, WHICH, FROM) ((FROM)[l])
+#define KEEP(VALUE) (VALUE)
 #endif
+#define MASKS_3(EACH, ...) EACH(1, __VA_ARGS__) EACH(2, __VA_ARGS__) EACH(3, __VA_ARGS__)
+#define MASKS_7(EACH, ...)                                                               \
+    MASKS_3(EACH, __VA_ARGS__)                                                           \
+    EACH(4, __VA_ARGS__) EACH(5, __VA_ARGS__) EACH(6, __VA_ARGS__) EACH(7, __VA_ARGS__)
 #define X (v + AT(t->a))
 #define Y (v + AT(t->b))
 #define Z (v + AT(t->c))
@@ -455,65 +471,88 @@ static const program_step *NAME(value_singles)(const program_step *t,
                                                const pyad_loops *loops, double *v,
                                                size_t first)
 {
-#if LANES == 1 && defined(__GNUC__)
-    __extension__ static const void *const labels[PROGRAM_OPS] = {
-#define UNARY(ENUM, ...) [PYAD_OP_##ENUM] = &&on_##ENUM,
-#define BINARY(ENUM, ...) [PYAD_OP_##ENUM] = &&on_##ENUM,
-#define NARY(ENUM, ...) [PYAD_OP_##ENUM] = &&on_others,
+#if DIRECT
+    __extension__ static const void *const labels[PROGRAM_CODES] = {
+#define LABEL_OF(LAST, ENUM, OP, MASK) LABEL_AT(LAST, OP, MASK, on_##LAST##_##ENUM)
+#define MASK_1(MASK, ENUM) LASTS_1(LABEL_OF, ENUM, PYAD_OP_##ENUM, MASK)
+#define MASK_2(MASK, ENUM) LASTS_2(LABEL_OF, ENUM, PYAD_OP_##ENUM, MASK)
+#define MASK_3(MASK, ENUM) LASTS_3(LABEL_OF, ENUM, PROGRAM_##ENUM, MASK)
+#define UNARY(ENUM, ...) MASK_1(0, ENUM) MASK_1(1, ENUM)
+#define BINARY(ENUM, ...) MASK_2(0, ENUM) MASKS_3(MASK_2, ENUM)
+#define NARY(ENUM, ...)
 #include "../ops.def"
 #undef UNARY
 #undef BINARY
 #undef NARY
-        [PROGRAM_MULADD] = &&on_MULADD, [PROGRAM_MULSUB] = &&on_MULSUB,
-        [PROGRAM_SUBMUL] = &&on_SUBMUL, [PROGRAM_FOLD] = &&on_others,
-        [PROGRAM_MANY] = &&on_others,   [PROGRAM_GROUP] = &&on_others,
-        [PROGRAM_BLOCK] = &&on_others,  [PROGRAM_END] = &&on_others};
+        MASK_3(0, MULADD) MASKS_7(MASK_3, MULADD) MASK_3(0, MULSUB)
+            MASKS_7(MASK_3, MULSUB) MASK_3(0, SUBMUL) MASKS_7(MASK_3, SUBMUL)
+                LABEL_AT(0, PROGRAM_FOLD, 0, on_others)};
+#undef LABEL_OF
+#undef MASK_1
+#undef MASK_2
+#undef MASK_3
 #define NEXT                                                                             \
     t++, out += LANES;                                                                   \
-    goto *labels[t->op];
+    goto *labels[t->code];
+    double last = 0;
 #else
 #define NEXT break;
 #endif
     (void)loops;
     for (double *out = v + AT(first);; t++, out += LANES) {
-        DISPATCH(t->op, labels)
+        DISPATCH(t->op)
         {
+#define ON_UNARY(LAST, ENUM, OP, VALUE)                                                  \
+    ON(OP, on_##LAST##_##ENUM)                                                           \
+    if (NAME(is_light)(OP))                                                              \
+        EACH_LANE                                                                        \
+        {                                                                                \
+            const double a = OPERAND(LAST, 1, X);                                        \
+            out[l] = KEEP(VALUE);                                                        \
+        }                                                                                \
+    else                                                                                 \
+        pyad_map_part(loops, OP, PYAD_VALUE, LANES, X, 1, NULL, 0, NULL, out);           \
+    NEXT
+#define ON_BINARY(LAST, ENUM, OP, VALUE)                                                 \
+    ON(OP, on_##LAST##_##ENUM)                                                           \
+    if (NAME(is_light)(OP))                                                              \
+        EACH_LANE                                                                        \
+        {                                                                                \
+            const double a = OPERAND(LAST, 1, X), b = OPERAND(LAST, 2, Y);               \
+            out[l] = KEEP(VALUE);                                                        \
+        }                                                                                \
+    else                                                                                 \
+        pyad_map_part(loops, OP, PYAD_VALUE, LANES, X, 1, Y, 1, NULL, out);              \
+    NEXT
+#define ON_MULTIPLY_ADD(LAST, ENUM, VALUE)                                               \
+    ON(PROGRAM_##ENUM, on_##LAST##_##ENUM)                                               \
+    EACH_LANE                                                                            \
+    {                                                                                    \
+        const double a = OPERAND(LAST, 1, X), b = OPERAND(LAST, 2, Y),                   \
+                     c = OPERAND(LAST, 3, Z);                                            \
+        out[l] = KEEP(VALUE);                                                            \
+    }                                                                                    \
+    NEXT
 #define UNARY(ENUM, NAME_, NUMPY, VALUE, ...)                                            \
-    ON(PYAD_OP_##ENUM, on_##ENUM)                                                        \
-    if (NAME(is_light)(PYAD_OP_##ENUM))                                                  \
-        EACH_LANE                                                                        \
-        {                                                                                \
-            const double a = X[l];                                                       \
-            out[l] = VALUE;                                                              \
-        }                                                                                \
-    else                                                                                 \
-        pyad_map_part(loops, PYAD_OP_##ENUM, PYAD_VALUE, LANES, X, 1, NULL, 0, NULL,     \
-                      out);                                                              \
-    NEXT
+    LASTS_1(ON_UNARY, ENUM, PYAD_OP_##ENUM, VALUE)
 #define BINARY(ENUM, NAME_, NUMPY, VALUE, ...)                                           \
-    ON(PYAD_OP_##ENUM, on_##ENUM)                                                        \
-    if (NAME(is_light)(PYAD_OP_##ENUM))                                                  \
-        EACH_LANE                                                                        \
-        {                                                                                \
-            const double a = X[l], b = Y[l];                                             \
-            out[l] = VALUE;                                                              \
-        }                                                                                \
-    else                                                                                 \
-        pyad_map_part(loops, PYAD_OP_##ENUM, PYAD_VALUE, LANES, X, 1, Y, 1, NULL, out);  \
-    NEXT
+    LASTS_2(ON_BINARY, ENUM, PYAD_OP_##ENUM, VALUE)
 #define NARY(...)
 #include "../ops.def"
 #undef UNARY
 #undef BINARY
 #undef NARY
-            ON(PROGRAM_MULADD, on_MULADD)
-            EACH_LANE out[l] = X[l] * Y[l] + Z[l];
-            NEXT ON(PROGRAM_MULSUB, on_MULSUB) EACH_LANE out[l] = X[l] * Y[l] - Z[l];
-            NEXT ON(PROGRAM_SUBMUL, on_SUBMUL) EACH_LANE out[l] = Z[l] - X[l] * Y[l];
-            NEXT ON_OTHERS(on_others) return t;
+            LASTS_3(ON_MULTIPLY_ADD, MULADD, a * b + c)
+            LASTS_3(ON_MULTIPLY_ADD, MULSUB, a * b - c)
+            LASTS_3(ON_MULTIPLY_ADD, SUBMUL, c - a * b)
+            ON_OTHERS(on_others)
+            return t;
         }
     }
 #undef NEXT
+#undef ON_UNARY
+#undef ON_BINARY
+#undef ON_MULTIPLY_ADD
 }
 
 /* The results of a step that is no single operation, or of the chain that begins with it;
@@ -544,7 +583,7 @@ static int NAME(value_of_many)(const pyad_program *p, const program_step **t, si
     default:
         status = NAME(value_of_block)(p, &p->blocks[(*t)->a], v);
     }
-    *out += NAME(results_of)(p, *t);
+    *out += program_results(p, *t);
     ++*t;
     return status;
 }
@@ -599,48 +638,63 @@ static const program_step *NAME(sweep_singles)(const program_step *first,
                                                const double *restrict v,
                                                double *restrict adjoints, size_t results)
 {
-#if LANES == 1 && defined(__GNUC__)
-    __extension__ static const void *const labels[8 * PROGRAM_FOLD + 1] = {
+#if DIRECT
+    __extension__ static const void *const labels[PROGRAM_CODES] = {
+#define LABEL_OF(LAST, ENUM, OP, MASK)                                                   \
+    LABEL_AT(LAST, OP, MASK, on_##LAST##_##MASK##_##ENUM)
+#define NONE(LAST, OP) LABEL_AT(LAST, OP, 0, on_none)
+#define MASK_2(MASK, ENUM) LASTS_2(LABEL_OF, ENUM, PYAD_OP_##ENUM, MASK)
+#define MASK_3(MASK, ENUM) LASTS_3(LABEL_OF, ENUM, PROGRAM_##ENUM, MASK)
 #define UNARY(ENUM, ...)                                                                 \
-    [PYAD_OP_##ENUM * 8] = &&on_none, [PYAD_OP_##ENUM * 8 + 1] = &&on_a_##ENUM,
-#define BINARY(ENUM, ...)                                                                \
-    UNARY(ENUM)                                                                          \
-    [PYAD_OP_##ENUM * 8 + 2] = &&on_b_##ENUM, [PYAD_OP_##ENUM * 8 + 3] = &&on_ab_##ENUM,
+    LASTS_1(NONE, PYAD_OP_##ENUM) LASTS_1(LABEL_OF, ENUM, PYAD_OP_##ENUM, 1)
+#define BINARY(ENUM, ...) LASTS_2(NONE, PYAD_OP_##ENUM) MASKS_3(MASK_2, ENUM)
 #define NARY(ENUM, ...)
 #include "../ops.def"
 #undef UNARY
 #undef BINARY
 #undef NARY
-#define MULTIPLY_ADD(ENUM)                                                               \
-    [PROGRAM_##ENUM * 8] = &&on_none, [PROGRAM_##ENUM * 8 + 1] = &&on_1_##ENUM,          \
-                      [PROGRAM_##ENUM * 8 + 2] = &&on_2_##ENUM,                          \
-                      [PROGRAM_##ENUM * 8 + 3] = &&on_3_##ENUM,                          \
-                      [PROGRAM_##ENUM * 8 + 4] = &&on_4_##ENUM,                          \
-                      [PROGRAM_##ENUM * 8 + 5] = &&on_5_##ENUM,                          \
-                      [PROGRAM_##ENUM * 8 + 6] = &&on_6_##ENUM,                          \
-                      [PROGRAM_##ENUM * 8 + 7] = &&on_7_##ENUM
-        MULTIPLY_ADD(MULADD), MULTIPLY_ADD(MULSUB), MULTIPLY_ADD(SUBMUL),
-#undef MULTIPLY_ADD
-        [PROGRAM_FOLD * 8] = &&on_others};
-#define NEXT                                                                             \
-    if (t == first)                                                                      \
+        LASTS_3(NONE, PROGRAM_MULADD) MASKS_7(MASK_3, MULADD)
+            LASTS_3(NONE, PROGRAM_MULSUB) MASKS_7(MASK_3, MULSUB)
+                LASTS_3(NONE, PROGRAM_SUBMUL) MASKS_7(MASK_3, SUBMUL)
+                    LABEL_AT(0, PROGRAM_FOLD, 0, on_others)};
+#undef LABEL_OF
+#undef NONE
+#undef MASK_2
+#undef MASK_3
+/* The adjoint of the last result is in memory, or (where an operand is that result) what
+ * is there and the share of this step. */
+#define NEXT(LAST)                                                                       \
+    if (!LAST && t == first)                                                             \
         return t;                                                                        \
-    t--, own -= LANES;                                                                   \
-    goto *labels[t->code]
+    t--, own--;                                                                          \
+    one = LAST ? before : *own;                                                          \
+    goto *labels[t->code];
+#define BEGIN(LAST) double before = LAST ? own[-1] : 0;
+#define GIVE(LAST, WHICH, TO, SHARE)                                                     \
+    {                                                                                    \
+        enum { l = 0 };                                                                  \
+        if (LAST == WHICH)                                                               \
+            before += SHARE;                                                             \
+        else                                                                             \
+            *(TO) += SHARE;                                                              \
+    }
 #else
-#define NEXT break
+#define NEXT(LAST) break;
+#define BEGIN(LAST)                                                                      \
+    const double one = *own;                                                             \
+    (void)one;
+#define GIVE(LAST, WHICH, TO, SHARE) EACH_LANE(TO)[l] += SHARE;
 #endif
     (void)loops;
     /* A zero adjoint passes nothing on, whatever the partial: asked here in one lane, by
      * PASSED in several, where a copy of it would go through memory. */
-#define IF_PASSED                                                                        \
-    const double one = *own, *from = LANES == 1 ? &one : own;                            \
-    if (LANES > 1 || one != 0)
-#define SHARE(ENUM, PART, TO, WEIGHT, Y_)                                                \
+#define FROM (LANES == 1 ? one : own[l])
+#define IF_PASSED if (LANES > 1 || one != 0)
+#define SHARE(LAST, WHICH, OP, PART, TO, WEIGHT, Y_)                                     \
     {                                                                                    \
         double weights[LANES];                                                           \
         const double *result = v + (own - adjoints);                                     \
-        if (NAME(is_light)(PYAD_OP_##ENUM))                                              \
+        if (NAME(is_light)(OP))                                                          \
             EACH_LANE                                                                    \
             {                                                                            \
                 const double A = X[l], B = (Y_)[l], V = result[l];                       \
@@ -648,15 +702,14 @@ static const program_step *NAME(sweep_singles)(const program_step *first,
                 weights[l] = WEIGHT;                                                     \
             }                                                                            \
         else                                                                             \
-            pyad_map_part(loops, PYAD_OP_##ENUM, PART, LANES, X, 1, Y_, 1, result,       \
-                          weights);                                                      \
-        EACH_LANE TO[l] += PASSED(from[l], weights[l]);                                  \
+            pyad_map_part(loops, OP, PART, LANES, X, 1, Y_, 1, result, weights);         \
+        GIVE(LAST, WHICH, TO, PASSED(FROM, weights[l]))                                  \
     }
-#define PRODUCT_SHARE(TO, WEIGHT)                                                        \
+#define PRODUCT_SHARE(LAST, WHICH, TO, WEIGHT)                                           \
     {                                                                                    \
         double weights[LANES];                                                           \
         EACH_LANE weights[l] = WEIGHT;                                                   \
-        EACH_LANE TO[l] += PASSED(from[l], weights[l]);                                  \
+        GIVE(LAST, WHICH, TO, PASSED(FROM, weights[l]))                                  \
     }
 #define TO_X (adjoints + AT(t->a))
 #define TO_Y (adjoints + AT(t->b))
@@ -664,71 +717,47 @@ static const program_step *NAME(sweep_singles)(const program_step *first,
     if (t == first)
         return t;
     t--;
-    for (double *own = adjoints + AT(results) - LANES;; t--, own -= LANES) {
-        DISPATCH(t->code, labels)
+    double *own = adjoints + AT(results) - LANES;
+#if DIRECT
+    double one = *own;
+#endif
+    for (;; t--, own -= LANES) {
+        DISPATCH(t->code / 4)
         {
-#define UNARY(ENUM, NAME_, NUMPY, VALUE, DA, ...)                                        \
-    ON(PYAD_OP_##ENUM * 8 + 1, on_a_##ENUM)                                              \
-    {                                                                                    \
-        IF_PASSED { SHARE(ENUM, PYAD_DA, TO_X, DA, X) }                                  \
-    }                                                                                    \
-    NEXT;
+#define ON_UNARY(LAST, ENUM, OP, DA)                                                     \
+    ON(OP * 8 + 1, on_##LAST##_1_##ENUM){                                                \
+        BEGIN(LAST) IF_PASSED SHARE(LAST, 1, OP, PYAD_DA, TO_X, DA, X) NEXT(LAST)}
 /* Both operands may be the same: one loop for each. */
+#define ON_BINARY(LAST, MASK, ENUM, OP, DA, DB)                                          \
+    ON(OP * 8 + MASK, on_##LAST##_##MASK##_##ENUM){BEGIN(LAST) IF_PASSED{                \
+        if (MASK & 1) SHARE(LAST, 1, OP, PYAD_DA, TO_X, DA, Y) if (MASK & 2)             \
+            SHARE(LAST, 2, OP, PYAD_DB, TO_Y, DB, Y)} NEXT(LAST)}
+#define ON_MULTIPLY_ADD(LAST, MASK, ENUM, SIGN, REST)                                    \
+    ON(PROGRAM_##ENUM * 8 + MASK, on_##LAST##_##MASK##_##ENUM){BEGIN(LAST) IF_PASSED{    \
+        if (MASK & 1) PRODUCT_SHARE(LAST, 1, TO_X, SIGN Y[l]) if (MASK & 2)              \
+            PRODUCT_SHARE(LAST, 2, TO_Y, SIGN X[l]) if (MASK & 4){                       \
+                GIVE(LAST, 3, TO_Z, REST FROM)}} NEXT(LAST)}
+#define MASK_2(MASK, ...) LASTS_2(ON_BINARY, MASK, __VA_ARGS__)
+#define MASK_3(MASK, ...) LASTS_3(ON_MULTIPLY_ADD, MASK, __VA_ARGS__)
+#define UNARY(ENUM, NAME_, NUMPY, VALUE, DA, ...)                                        \
+    LASTS_1(ON_UNARY, ENUM, PYAD_OP_##ENUM, DA)
 #define BINARY(ENUM, NAME_, NUMPY, VALUE, DA, DB, ...)                                   \
-    ON(PYAD_OP_##ENUM * 8 + 1, on_a_##ENUM)                                              \
-    {                                                                                    \
-        IF_PASSED { SHARE(ENUM, PYAD_DA, TO_X, DA, Y) }                                  \
-    }                                                                                    \
-    NEXT;                                                                                \
-    ON(PYAD_OP_##ENUM * 8 + 2, on_b_##ENUM)                                              \
-    {                                                                                    \
-        IF_PASSED { SHARE(ENUM, PYAD_DB, TO_Y, DB, Y) }                                  \
-    }                                                                                    \
-    NEXT;                                                                                \
-    ON(PYAD_OP_##ENUM * 8 + 3, on_ab_##ENUM)                                             \
-    {                                                                                    \
-        IF_PASSED                                                                        \
-        {                                                                                \
-            SHARE(ENUM, PYAD_DA, TO_X, DA, Y) SHARE(ENUM, PYAD_DB, TO_Y, DB, Y)          \
-        }                                                                                \
-    }                                                                                    \
-    NEXT;
+    MASKS_3(MASK_2, ENUM, PYAD_OP_##ENUM, DA, DB)
 #define NARY(...)
 #include "../ops.def"
 #undef UNARY
 #undef BINARY
 #undef NARY
-#define MULTIPLY_ADD(ENUM, MASK, SIGN, REST)                                             \
-    ON(PROGRAM_##ENUM * 8 + MASK, on_##MASK##_##ENUM)                                    \
-    {                                                                                    \
-        IF_PASSED                                                                        \
-        {                                                                                \
-            if (MASK & 1)                                                                \
-                PRODUCT_SHARE(TO_X, SIGN Y[l])                                           \
-            if (MASK & 2)                                                                \
-                PRODUCT_SHARE(TO_Y, SIGN X[l])                                           \
-            if (MASK & 4)                                                                \
-                EACH_LANE TO_Z[l] += REST from[l];                                       \
-        }                                                                                \
-    }                                                                                    \
-    NEXT;
-#define MULTIPLY_ADDS(ENUM, SIGN, REST)                                                  \
-    MULTIPLY_ADD(ENUM, 1, SIGN, REST)                                                    \
-    MULTIPLY_ADD(ENUM, 2, SIGN, REST)                                                    \
-    MULTIPLY_ADD(ENUM, 3, SIGN, REST)                                                    \
-    MULTIPLY_ADD(ENUM, 4, SIGN, REST)                                                    \
-    MULTIPLY_ADD(ENUM, 5, SIGN, REST)                                                    \
-    MULTIPLY_ADD(ENUM, 6, SIGN, REST)                                                    \
-    MULTIPLY_ADD(ENUM, 7, SIGN, REST)
-            MULTIPLY_ADDS(MULADD, +, +)
-            MULTIPLY_ADDS(MULSUB, +, -)
-            MULTIPLY_ADDS(SUBMUL, -, +)
-#undef MULTIPLY_ADD
-#undef MULTIPLY_ADDS
+            MASKS_7(MASK_3, MULADD, +, +)
+            MASKS_7(MASK_3, MULSUB, +, -)
+            MASKS_7(MASK_3, SUBMUL, -, +)
             ON(PROGRAM_FOLD * 8, on_others)
             return t + 1;
             ON_OTHERS(on_none)
-            NEXT;
+            {
+                BEGIN(0)
+                NEXT(0)
+            }
         }
         if (LANES > 1) /* while it is at hand; one lane clears all at once */
             EACH_LANE own[l] = 0;
@@ -736,9 +765,17 @@ static const program_step *NAME(sweep_singles)(const program_step *first,
             return t;
     }
 #undef NEXT
+#undef BEGIN
+#undef GIVE
+#undef FROM
 #undef IF_PASSED
 #undef SHARE
 #undef PRODUCT_SHARE
+#undef ON_UNARY
+#undef ON_BINARY
+#undef ON_MULTIPLY_ADD
+#undef MASK_2
+#undef MASK_3
 #undef TO_X
 #undef TO_Y
 #undef TO_Z
@@ -746,9 +783,18 @@ static const program_step *NAME(sweep_singles)(const program_step *first,
 #undef X
 #undef Y
 #undef Z
+#undef DIRECT
 #undef DISPATCH
 #undef ON
 #undef ON_OTHERS
+#undef LASTS_1
+#undef LASTS_2
+#undef LASTS_3
+#undef LABEL_AT
+#undef OPERAND
+#undef KEEP
+#undef MASKS_3
+#undef MASKS_7
 
 /* The sweep from before `t` back to `first`; the last results are those before slot
  * `out`. Adjoints of results are zero before the first sweep and afterwards. */
@@ -774,7 +820,7 @@ static int NAME(sweep)(const pyad_program *p, const program_step *first,
             out = program_out(p, t);
             continue;
         }
-        out -= NAME(results_of)(p, t);
+        out -= program_results(p, t);
         const int status = NAME(pass_to_many)(p, t, v, adjoints, AT(out), tiles);
         if (status)
             return status;

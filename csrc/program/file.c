@@ -134,7 +134,7 @@ static void put_head(writer *w, enum tag tag, int active, int number)
 static void put_step(writer *w, const program_step *t)
 {
     const uint32_t x[] = {t->a, t->b, t->c};
-    put_head(w, TAG_STEP, t->code - t->op * 8, t->op);
+    put_head(w, TAG_STEP, program_active(t), t->op);
     put_slots(w, x, (size_t)operands_of(t->op));
 }
 
@@ -416,8 +416,8 @@ static void get_step(reader *r, int op, int active)
     expect(r, operands > 0 && active < 1 << operands);
     for (int i = 0; i < operands; i++)
         x[i] = get_slot(r, r->out);
-    r->p->steps[r->p->step_count++] =
-        (program_step){(uint16_t)op, (uint16_t)(op * 8 + active), x[0], x[1], x[2]};
+    r->p->steps[r->p->step_count++] = (program_step){
+        (uint16_t)op, program_code((unsigned)op, (unsigned)active), x[0], x[1], x[2]};
     r->out++;
 }
 

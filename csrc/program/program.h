@@ -26,13 +26,21 @@ enum {
 };
 
 /* One result. For FOLD and MANY `a` is the number of the list, for GROUP and BLOCK that
- * of the group or block. `code` is where the reverse sweep jumps to: op * 8 + which
- * operands (1: a, 2: b, 4: c) it passes something to; FOLD * 8 for what is no single
- * operation. */
+ * of the group or block. `code` is where the loops over single operations jump to: of
+ * those (op * 8 + which operands (1: a, 2: b, 4: c) have a derivative) * 4 + which one
+ * (1: a, 2: b, 3: c) is the result of the step before; of others FOLD * 32. */
 typedef struct {
     uint16_t op, code;
     uint32_t a, b, c;
 } program_step;
+enum { PROGRAM_CODES = PROGRAM_FOLD * 32 + 1 };
+
+static inline uint16_t program_code(unsigned op, unsigned active)
+{
+    return (uint16_t)((op * 8 + active) * 4);
+}
+
+static inline int program_active(const program_step *t) { return t->code / 4 % 8; }
 
 enum program_mode { MODE_RUN, MODE_ONE, MODE_LIST };
 
@@ -144,6 +152,14 @@ struct pyad_program {
     int direct;  /* of the inputs it alone knows */
     int covered; /* and stores the adjoints of all of them */
 };
+
+/* How many results a step has. */
+static inline size_t program_results(const pyad_program *p, const program_step *t)
+{
+    return t->op == PROGRAM_GROUP   ? p->groups[t->a].count
+           : t->op == PROGRAM_BLOCK ? p->blocks[t->a].count
+                                    : 1;
+}
 
 /* Ends the steps and finds the chains: after everything else is known. PYAD_OK, or no
  * memory. */

@@ -17,6 +17,14 @@
 
 enum { SMALLEST_GROUP = 4 };
 
+/* A node of a run of single operations, while it is put in order. Of the nodes of the run
+ * that read it, a list: each link is 3 * node + which operand + 1, 0 the end. */
+typedef struct {
+    uint32_t run;   /* the number of the run, from 1 on; 0: none so far */
+    uint32_t waits; /* for so many operands, or DONE */
+    uint32_t reader, next[3];
+} chained;
+
 typedef struct {
     draft *d;
     uint32_t *early, *late;  /* of each node */
@@ -28,6 +36,7 @@ typedef struct {
     uint64_t *counted; /* a hash table: time, kind, how many; 0: free */
     size_t counted_size;
     uint32_t last; /* the last time */
+    chained *chained;
     pyad_program *p;
     size_t slots;
 } schedule;
@@ -447,7 +456,7 @@ static void emit_one(schedule *s, uint32_t id)
     const int operands = n->operands;
     s->p->steps[s->p->step_count++] = (program_step){
         .op = n->op,
-        .code = (uint16_t)(n->op * 8 + activity(s->d, n)),
+        .code = program_code(n->op, activity(s->d, n)),
         .a = slot_of(s, n->a),
         .b = operands > 1 ? slot_of(s, n->b) : 0,
         .c = operands > 2 ? slot_of(s, n->c) : 0,
@@ -483,15 +492,97 @@ static size_t emit_alone(schedule *s, uint32_t id)
     return n->count;
 }
 
+/* ---- runs of single operations ----------------------------------------------------
+ *
+ * Where a step reads the result of the one before, the number need not go through memory
+ * (execute.h). So after a step comes one that waits for nothing else; of several the one
+ * that has the least time left. After some of these the first that is left gets its turn,
+ * so that chains that do not depend on each other go side by side. */
+
+enum { LONGEST_RUN = 8, DONE = UINT32_MAX };
+
+static void list_readers(schedule *s, size_t from, size_t to, uint32_t run)
+{
+    const draft *d = s->d;
+    for (size_t k = from; k < to; k++)
+        s->chained[s->order[k]] = (chained){.run = run};
+    for (size_t k = from; k < to; k++) {
+        const uint32_t id = s->order[k];
+        const draft_node *n = &d->nodes[id];
+        for (uint32_t i = 0; i < n->operands; i++) {
+            if (is_constant(operand_of(n, (int)i)))
+                continue;
+            chained *x = &s->chained[d->owner[operand_of(n, (int)i)]];
+            if (x->run != run)
+                continue;
+            s->chained[id].next[i] = x->reader;
+            x->reader = 3 * id + i + 1;
+            s->chained[id].waits++;
+        }
+    }
+}
+
+/* Its readers wait for one operand less; the most urgent of those that wait for no other,
+ * or DONE. */
+static uint32_t follower(schedule *s, uint32_t id)
+{
+    uint32_t found = DONE;
+    for (uint32_t link = s->chained[id].reader; link;) {
+        const uint32_t reader = (link - 1) / 3;
+        chained *x = &s->chained[reader];
+        link = x->next[(link - 1) % 3];
+        if (!--x->waits && (found == DONE || s->late[reader] <= s->late[found]))
+            found = reader;
+    }
+    return found;
+}
+
+static void emit_singles(schedule *s, size_t from, size_t to, uint32_t run)
+{
+    list_readers(s, from, to, run);
+    for (size_t k = from; k < to; k++) {
+        uint32_t id = s->order[k];
+        for (int i = 0; i < LONGEST_RUN && id != DONE && s->chained[id].waits != DONE;
+             i++) {
+            s->slots += emit_alone(s, id);
+            s->chained[id].waits = DONE;
+            id = follower(s, id);
+        }
+    }
+}
+
+/* Whether nodes of one key make a group. */
+static int is_grouped(const schedule *s, size_t from, size_t end)
+{
+    return end - from >= SMALLEST_GROUP && s->d->nodes[s->order[from]].kind == DRAFT_ONE;
+}
+
+static size_t end_of_key(const uint64_t *keys, size_t from, size_t count)
+{
+    size_t end = from + 1;
+    while (end < count && keys[end] == keys[from])
+        end++;
+    return end;
+}
+
 static void emit(schedule *s, size_t count, const uint64_t *keys)
 {
     const draft *d = s->d;
+    uint32_t runs = 0;
     for (size_t i = 0, end; i < count; i = end) {
-        for (end = i + 1; end < count && keys[end] == keys[i];)
-            end++;
-        if (end - i < SMALLEST_GROUP || d->nodes[s->order[i]].kind != DRAFT_ONE) {
+        end = end_of_key(keys, i, count);
+        if (d->nodes[s->order[i]].kind != DRAFT_ONE) {
             for (size_t k = i; k < end; k++)
                 s->slots += emit_alone(s, s->order[k]);
+            continue;
+        }
+        if (!is_grouped(s, i, end)) {
+            for (size_t next = end; next < count; end = next) {
+                next = end_of_key(keys, end, count);
+                if (is_grouped(s, end, next) || d->nodes[s->order[end]].kind != DRAFT_ONE)
+                    break;
+            }
+            emit_singles(s, i, end, ++runs);
             continue;
         }
         sort_group(s, s->order + i, end - i);
@@ -649,6 +740,7 @@ static int make_room(schedule *s, const block_room *more)
     s->spare = pyad_buffer_new(keys * sizeof *s->spare);
     s->spare_key = pyad_buffer_new(keys * sizeof *s->spare_key);
     s->counted = pyad_buffer_new(s->counted_size * sizeof *s->counted);
+    s->chained = pyad_buffer_new(n * sizeof *s->chained);
     pyad_program *p = s->p;
     p->constant = pyad_buffer_new((d->constant_count + more->constants + 3 * n) *
                                   sizeof *p->constant);
@@ -662,11 +754,12 @@ static int make_room(schedule *s, const block_room *more)
     p->store = pyad_buffer_new(more->bytes + 8);
     p->guards = pyad_buffer_new((more->guards + 1) * sizeof *p->guards);
     if (!s->early || !s->late || !s->slot || !s->key || !s->order || !s->spare ||
-        !s->spare_key || !s->counted || !p->constant || !p->steps || !p->groups ||
-        !p->lists || !p->blocks || !p->sources || !p->places || !p->outputs ||
-        !p->store || !p->guards)
+        !s->spare_key || !s->counted || !s->chained || !p->constant || !p->steps ||
+        !p->groups || !p->lists || !p->blocks || !p->sources || !p->places ||
+        !p->outputs || !p->store || !p->guards)
         return PYAD_ERROR_NO_MEMORY;
     memset(s->counted, 0, s->counted_size * sizeof *s->counted);
+    memset(s->chained, 0, n * sizeof *s->chained);
     return PYAD_OK;
 }
 
@@ -680,6 +773,7 @@ static void release(schedule *s)
     pyad_buffer_release(s->spare);
     pyad_buffer_release(s->spare_key);
     pyad_buffer_release(s->counted);
+    pyad_buffer_release(s->chained);
 }
 
 /* Constants of sources of blocks are made while the steps are: room for them. */
