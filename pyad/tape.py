@@ -154,7 +154,7 @@ class Tape(_handle.Tape):
     def _blocks(self) -> list[Block]:
         """The array operations, in the order of their nodes."""
         with self._held() as core:
-            return [_block_of(core, i) for i in range(lib.pyad_tape_blocks(core, 0))]
+            return _blocks_of(core)
 
     @property
     def ops(self) -> npt.NDArray[np.uint8]:
@@ -186,7 +186,10 @@ class Tape(_handle.Tape):
         """The value of each node. Shape (len,)."""
         _handle._note_read(self)
         with self._held() as core:
-            return self._view(lib.pyad_tape_pin_values(core), len(self), np.float64)
+            return self._values(core)
+
+    def _values(self, core: Any) -> npt.NDArray[np.float64]:
+        return self._view(lib.pyad_tape_pin_values(core), len(self), np.float64)
 
     @property
     def adjoints(self) -> npt.NDArray[np.float64]:
@@ -326,6 +329,10 @@ def _block_of(core: Any, i: int) -> Block:
     return Block(name, info.start, info.count, tuple(operands))
 
 
+def _blocks_of(core: Any) -> list[Block]:
+    return [_block_of(core, i) for i in range(lib.pyad_tape_blocks(core, 0))]
+
+
 class Rows:
     """A recording to be read node by node, before anything else is recorded.
 
@@ -334,10 +341,10 @@ class Rows:
     """
 
     def __init__(self, tape: Tape) -> None:
-        self._tape, self.names, self.values = tape, tape._names(), tape.values
-        with tape._held() as core:
+        self._tape, self.names = tape, tape._names()
+        with tape._held() as core:  # all at once: another thread may be recording
+            self.values, self._blocks = tape._values(core), _blocks_of(core)
             self._kept = tape._arrays(core, len(tape))
-        self._blocks = tape._blocks()
         self._starts = [block.start for block in self._blocks]
         self.large = {block.start: block for block in self._blocks if not block.is_small}
         self._open: tuple[int, Written] | None = None  # the block written last
