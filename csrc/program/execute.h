@@ -25,6 +25,7 @@ enum { NAME(TILE) = PYAD_TILE / LANES }; /* elements */
 
 /* ---- groups ----------------------------------------------------------------------- */
 
+EXECUTOR
 static operand NAME(operand_at)(const pyad_program *p, const program_group *g, int which,
                                 size_t start, size_t count, const double *v, double *tile)
 {
@@ -64,6 +65,7 @@ typedef struct {
 } NAME(part);
 
 /* See program_group_pass; `numbers` is LANES times as many as elements. */
+EXECUTOR
 static void NAME(pass_on)(const void *data, int which, size_t numbers, const double *own,
                           double scale, const double *w, size_t step)
 {
@@ -113,6 +115,7 @@ static void NAME(adjoint_of_group)(const pyad_program *p, const program_group *g
 
 /* ---- lists ------------------------------------------------------------------------ */
 
+EXECUTOR
 static void NAME(fold)(const pyad_program *p, const program_list *list, const double *v,
                        double *out)
 {
@@ -136,6 +139,7 @@ static void NAME(fold)(const pyad_program *p, const program_list *list, const do
     EACH_LANE out[l] = (sums[0][l] + sums[1][l]) + (sums[2][l] + sums[3][l]);
 }
 
+EXECUTOR
 static void NAME(unfold)(const pyad_program *p, const program_list *list,
                          const double *own, double *adjoints)
 {
