@@ -249,7 +249,7 @@ def test_lying_layouts_are_refused() -> None:
 
 
 def test_damaged_programs_do_no_harm(tmp_path: Path) -> None:
-    assert run([build(tmp_path, "program_files.c"), "100", "200"]) == "ok\n"
+    assert run([build(tmp_path, "program_files.c"), "100", "500"]) == "ok\n"
 
 
 # ---- text --------------------------------------------------------------------------------------

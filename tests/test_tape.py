@@ -344,3 +344,142 @@ def test_evaluations_without_a_sweep_do_not_fill_the_memory_of_a_thread() -> Non
         length, slope = thread.submit(evaluate).result()
     assert length < 1_100_000
     assert slope == 2.0
+
+
+# ---- arrays on the tape ------------------------------------------------------------------------
+
+
+def with_arrays() -> tuple[pyad.Tape, Any, Any]:
+    """Return a recording with every kind of array operation, its leaf and its result."""
+    with pyad.Tape() as tape:
+        a = pyad.array(np.arange(1.0, 7.0).reshape(3, 2), name="a")
+        s = pyad.var(2.0, name="s")
+        product = a.T @ (np.sin(a) * s)
+        running = np.cumsum(product[0]) + np.cumsum(a[::-1, 0])[:2]
+        picked = a[[2, 0, 2], [1, 1, 0]] * np.array([1.0, 2.0, 3.0])
+        solved = np.linalg.solve(product + 9.0 * np.eye(2), running)
+        y = np.sum(solved * running) + np.sum(picked) + np.sum(a, axis=0)[1] * s
+    return tape, a, y
+
+
+def test_views_are_the_matrix_that_the_sweeps_use() -> None:
+    tape, _, _ = with_arrays()
+    n = len(tape)
+    first, indices, weights = tape.first, tape.indices, tape.weights
+    assert (len(tape.ops), len(tape.values), len(first)) == (n, n, n + 1)
+    assert first[-1] == len(indices) == len(weights)
+    owners = np.repeat(np.arange(n), np.diff(first))
+    inside = indices != CONSTANT
+    assert (indices[inside] < owners[inside]).all()
+    matrix = np.zeros((n, n))
+    np.add.at(matrix, (owners[inside], indices[inside]), weights[inside])
+    inverse = np.linalg.inv(np.eye(n) - matrix)
+    np.testing.assert_allclose(tape.forward(np.eye(n)), inverse, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(tape.reverse(np.eye(n)), inverse.T, rtol=1e-9, atol=1e-9)
+    for node in range(n):
+        own = slice(*first[node : node + 2])
+        assert tape.arguments(node) == list(zip(indices[own].tolist(), weights[own], strict=True))
+
+
+def test_views_agree_with_a_recording_of_scalars() -> None:
+    """The expansion into scalar nodes is made by other code, and numbers them otherwise."""
+    tape, _, y = with_arrays()
+    expanded, places = pyad._handle._expand(tape, 0)
+    where = np.frombuffer(places, np.uint32)
+    np.testing.assert_array_equal(expanded.values[where], tape.values)
+    seeds, other = np.zeros(len(tape)), np.zeros(len(expanded))
+    seeds[y.node] = other[where[y.node]] = 1.0
+    leaves = np.flatnonzero(tape.ops == tape.ops[0])
+    assert len(leaves) == 7
+    np.testing.assert_allclose(
+        tape.reverse(seeds)[leaves], expanded.reverse(other)[where[leaves]], rtol=1e-12
+    )
+
+
+def test_views_of_recorded_sweeps() -> None:
+    """Partials of maps and running sums from the end, which recorded sweeps make."""
+    with pyad.Tape() as tape:
+        a = pyad.array([0.5, 1.5, 2.5])
+        y = np.sum(np.cumsum(np.tanh(a) * a) ** 3)
+        pyad.gradient(y, a, create_graph=True)
+    n = len(tape)
+    owners = np.repeat(np.arange(n), np.diff(tape.first))
+    inside = tape.indices != CONSTANT
+    matrix = np.zeros((n, n))
+    np.add.at(matrix, (owners[inside], tape.indices[inside]), tape.weights[inside])
+    inverse = np.linalg.inv(np.eye(n) - matrix)
+    np.testing.assert_allclose(tape.forward(np.eye(n)), inverse, rtol=1e-9, atol=1e-9)
+
+
+def test_adjoints_of_arrays() -> None:
+    tape, a, y = with_arrays()
+    y.backward(retain_graph=True)
+    seeds = np.zeros(len(tape))
+    seeds[y.node] = 1.0
+    np.testing.assert_allclose(tape.adjoints, tape.reverse(seeds), rtol=1e-12)
+    np.testing.assert_allclose(tape.adjoints[:6], a.grad.ravel(), rtol=1e-12)
+
+
+def test_print_with_arrays() -> None:
+    with pyad.Tape() as tape:
+        a = pyad.array([1.0, 2.0], name="a")
+        y = np.sum(a * a * [2.0, 3.0])
+        y.backward(retain_graph=True)
+    assert str(tape).splitlines() == [
+        "node  operation    value    adjoint  argument (weight)",
+        "   0  leaf a[0]        1          4",
+        "   1  leaf a[1]        2         12",
+        "   2  mul              1          2  0 (1)  0 (1)",
+        "   3  mul              4          3  1 (2)  1 (2)",
+        "   4  mul              2          1  2 (2)  constant 2",
+        "   5  mul             12          1  3 (3)  constant 3",
+        "   6  sum             14          1  4 (1)  5 (1)",
+    ]
+    with pyad.Tape() as tape:
+        b = pyad.array(np.linspace(1.0, 2.0, 100), name="b")
+        y = np.sum(np.exp(b) @ np.ones((100, 100))) + b[[3, 99, 4]].sum()
+    lines = [" ".join(line.split()) for line in str(tape).splitlines()]
+    assert lines[1:5] == [
+        "0-99 leaf b 1 ... -",
+        "100-199 exp 2.7183 ... - 0-99",
+        "200-299 matmul 467.46 ... - 100-199 10000 constants",
+        f"300 sum {y.value - b.value[[3, 99, 4]].sum():.5g} - 200-299",
+    ]
+    assert lines[5].startswith("301 gather 1.0303 - 3 (1)")
+    assert len(lines) == 1 + 4 + 3 + 1 + 1
+
+
+def test_stats_count_array_operations() -> None:
+    tape, _, _ = with_arrays()
+    stats = tape.stats()
+    assert stats["blocks"]["solve"] == 1
+    assert stats["blocks"]["cumsum"] == 2
+    assert stats["operations"]["sin"] == 6
+    assert stats["operations"]["leaf"] == 7
+    assert sum(stats["operations"].values()) == stats["nodes"] == len(tape)
+    assert tape.nbytes == stats["nbytes"] <= stats["reserved_bytes"]
+    assert pyad.Tape().stats()["blocks"] == {}
+
+
+def test_pictures_with_arrays() -> None:
+    tape, _, y = with_arrays()
+    dot = tape.to_dot()
+    assert dot.count("{") == dot.count("}") == 1
+    with pyad.Tape() as tape:
+        b = pyad.array(np.ones(1000), name="b")
+        z = np.exp(b) * b[::-1]
+    dot = tape.to_dot()
+    assert 'n0 [label="b (1000 numbers)"]' in dot
+    assert "n0 -> n1000;" in dot
+    assert dot.count("->") == 4
+    for picture, boxes in (
+        (tape._repr_svg_(), 4),
+        (z._repr_svg_(), 4),
+        (np.exp(b)._repr_svg_(), 2),
+    ):
+        root = ElementTree.fromstring(picture)
+        assert len(root.findall("{http://www.w3.org/2000/svg}rect")) == boxes
+    assert y._repr_svg_() is not None or len(tape) > 60
+    assert pyad.array([1.0])._repr_svg_() is None
+    tape.clear()
+    assert z._repr_svg_() is None
